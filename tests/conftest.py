@@ -1,0 +1,19 @@
+"""Fixtures that more than one folder of tests uses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real data and golden numbers beside the checkout (or in GLIOSCOPE_SHARED); skips without it."""
+    folder = Path(os.environ.get("GLIOSCOPE_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip("needs the folder with real data and golden numbers: set GLIOSCOPE_SHARED")
+    return folder
