@@ -42,7 +42,9 @@ class IngestParams(Settings):
     """From scans to a slice store."""
 
     kind: Kind = Field("brats", description="Layout of the source")
-    size: int | None = Field(96, ge=16, le=1024, description="In-plane size of stored slices, pixels; none: as they come")
+    size: int | None = Field(
+        96, ge=16, le=1024, description="In-plane size of stored slices, pixels; none: as they come"
+    )
     normalisation: Normalisation = Field(
         "percentile", description="max: divide by the maximum over all channels (paper); percentile: per channel"
     )
@@ -94,7 +96,9 @@ class TrainParams(Settings):
     clip_norm: float | None = Field(None, ge=0, description="Clip the gradient's norm; 0: off")
     class_weights: bool | None = Field(None, description="Balanced class weights in the loss")
     ema: float | None = Field(None, ge=0, lt=1, description="Decay of the averaged weights; 0: off")
-    patience: int | None = Field(None, ge=0, description="Stop after so many epochs without a better validation; 0: off")
+    patience: int | None = Field(
+        None, ge=0, description="Stop after so many epochs without a better validation; 0: off"
+    )
     rotation: float | None = Field(None, ge=0, le=360, description="Random rotation, ± degrees")
     flip: bool | None = Field(None, description="Random flips along both axes")
     scale: float | None = Field(None, ge=0, lt=1, description="Random zoom, ± this share")
@@ -187,7 +191,9 @@ def read_params(path: Path) -> Params:
     try:
         raw = yaml.safe_load(Path(path).read_text())
     except OSError as error:
-        raise ConfigError(f"cannot read: {error.strerror}", where=path, hint="Give the path of a params.yaml") from error
+        raise ConfigError(
+            f"cannot read: {error.strerror}", where=path, hint="Give the path of a params.yaml"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"is not YAML: {error}", where=path, hint="Mend the line it names") from error
     return parse(Params, raw or {}, where=str(path))

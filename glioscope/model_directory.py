@@ -103,7 +103,9 @@ def load_model(path: Path) -> tuple[nn.Module, ModelDescription]:
     try:
         found = hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
-        raise InputError(f"cannot read: {error.strerror}", where=file, hint="The model directory is incomplete") from error
+        raise InputError(
+            f"cannot read: {error.strerror}", where=file, hint="The model directory is incomplete"
+        ) from error
     if found != description.weights_sha256:
         raise IntegrityError(
             "weights do not match weights_sha256 in model.json", where=file, hint="Copy the model directory again"
