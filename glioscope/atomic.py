@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -125,6 +126,6 @@ def _finite(value: Any) -> Any:
         value = value.item()
     elif hasattr(value, "tolist"):
         return _finite(value.tolist())
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    if isinstance(value, float) and (not math.isfinite(value)):
         return None
     return value
