@@ -61,7 +61,7 @@ class IngestParams(Settings):
     def _consistent(self) -> IngestParams:
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError("val_fraction + test_fraction must leave patients to train on")
-        if self.folds == 1 or self.folds == 2:
+        if self.folds in (1, 2):
             raise ValueError("folds must be 0 or at least 3 (one for test, one for validation, the rest to train)")
         if self.fold >= max(self.folds, 1):
             raise ValueError("fold must be below folds")

@@ -27,7 +27,7 @@ Mask = NDArray[np.bool_]
 
 
 def evidence(heatmap: Array, tissue: Mask | None) -> NDArray[np.float32]:
-    """Heatmap with everything outside ``tissue`` set to the lowest value inside it: where nothing was counted, nothing shows.
+    """Heatmap with all that lies outside ``tissue`` set to the lowest value inside: what was not counted does not show.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def to_mask(heatmap: Array, *, tissue: Mask | None = None, offset: float = 0.0, 
 
 
 def scale_to_unit(heatmap: Array, tissue: Mask | None = None) -> NDArray[np.float32]:
-    """Heatmap (H, W) as 0 to 1 between its lowest and highest value (within ``tissue``), for showing; flat becomes 0."""
+    """Heatmap (H, W) as 0 to 1 from its lowest to its highest value (within ``tissue``); a flat one becomes 0."""
     values = heatmap if tissue is None or not tissue.any() else heatmap[tissue]
     low, high = float(values.min()), float(values.max())
     if high <= low:
