@@ -1,0 +1,85 @@
+"""From a name and a size to a network."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from glioscope.errors import ConfigError
+from glioscope.models.gp_unet import GPUNet
+from glioscope.models.head import Head
+from glioscope.models.network import HeatmapNetwork
+
+_NETWORKS: dict[str, tuple[type[Any], int, int]] = {  # class, the paper's depth, largest depth
+    "gp_unet": (GPUNet, 3, 8),
+}
+
+
+def create_model(
+    name: str,
+    *,
+    in_channels: int,
+    num_classes: int,
+    width: int = 64,
+    depth: int | None = None,
+    norm: str = "none",
+    pooling: str = "max",
+    pool_region: str = "all",
+    pool_fraction: float = 0.02,
+    pool_k: int = 32,
+    pool_sharpness: float = 4.0,
+) -> HeatmapNetwork:
+    """Build one of the paper's networks (arXiv 2206.05148); the defaults are the paper's.
+
+    Parameters
+    ----------
+    name:
+        gp_unet, gp_shuffle_unet or gp_recon_resnet.
+    in_channels, num_classes:
+        Contrasts in, classes out; at least 1.
+    width:
+        Channels of the first level, 1 to 512.
+    depth:
+        Levels of the U-Nets (None: 3), or residual blocks of GP-ReconResNet (None: 14).
+    norm:
+        "none": the paper's network. "batch": BatchNorm added, or, in GP-ReconResNet, in the place of InstanceNorm, so
+        that at inference normalisation acts pixel by pixel.
+    pooling, pool_region, pool_fraction, pool_k, pool_sharpness:
+        The head; see :class:`glioscope.models.head.Head`.
+
+    Raises
+    ------
+    ConfigError
+        A name is unknown, or a number is outside its range.
+    """
+    if name not in _NETWORKS:
+        raise ConfigError(f"unknown network {name!r}", hint=f"Choose one of {', '.join(_NETWORKS)}")
+    network, usual_depth, largest_depth = _NETWORKS[name]
+    depth = usual_depth if depth is None else depth
+    _require_choice("norm", norm, ("none", "batch"))
+    _require_choice("pooling", pooling, ("max", "lse", "top_k", "top_fraction"))
+    _require_choice("pool_region", pool_region, ("all", "tissue"))
+    _require_whole("in_channels", in_channels, 1, 1024)
+    _require_whole("num_classes", num_classes, 1, 10_000)
+    _require_whole("width", width, 1, 512)
+    _require_whole("depth", depth, 1, largest_depth)
+    _require_whole("pool_k", pool_k, 1, 1 << 30)
+    if not 0 < pool_fraction <= 1:
+        raise ConfigError(f"pool_fraction is {pool_fraction!r}", hint="Give a number above 0 and up to 1")
+    if not (pool_sharpness > 0 and math.isfinite(pool_sharpness)):
+        raise ConfigError(f"pool_sharpness is {pool_sharpness!r}", hint="Give a number above 0")
+    head = Head(pooling=pooling, region=pool_region, fraction=pool_fraction, k=pool_k, sharpness=pool_sharpness)  # type: ignore[arg-type]
+    built: HeatmapNetwork = network(
+        in_channels=in_channels, num_classes=num_classes, width=width, depth=depth, norm=norm, head=head
+    )
+    return built
+
+
+def _require_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{option} is {value!r}", hint=f"Choose one of {', '.join(choices)}")
+
+
+def _require_whole(option: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"{option} is {value!r}", hint=f"Give a whole number from {low} to {high}")

@@ -1,0 +1,90 @@
+"""The head all three networks share: a heatmap that is the decision before pooling.
+
+The paper's head (arXiv 2206.05148, section 2.3) applies one 1×1 convolution twice: to the feature map, which gives the
+heatmap, and to the features' global maxima, which gives the logits. Each feature takes its maximum at its own place, so
+a logit is *not* the heatmap's maximum; it is at least that large only where the convolution's weights are positive.
+The other poolings act on the heatmap itself, so there the logit is a mean, or soft maximum, of what is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from glioscope.config import Pooling, PoolRegion
+from glioscope.errors import InputError
+from glioscope.models.output import NetworkOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """How features become logits and heatmap; holds no weights (the 1×1 convolution belongs to the network).
+
+    Parameters
+    ----------
+    pooling:
+        "max": the paper's head. "lse": ``log(mean(exp(sharpness * heatmap))) / sharpness``. "top_k": mean of the ``k``
+        highest pixels. "top_fraction": mean of the highest ``fraction`` of the counted pixels, at least one.
+    region:
+        "all": every pixel counts (paper). "tissue": only pixels inside the tissue mask; a slice whose mask is empty,
+        or a call without a mask, counts every pixel.
+    """
+
+    pooling: Pooling = "max"
+    region: PoolRegion = "all"
+    fraction: float = 0.02
+    k: int = 32
+    sharpness: float = 4.0
+
+    def __call__(self, features: Tensor, conv: nn.Conv2d, tissue: Tensor | None, *, heatmap: bool) -> NetworkOutput:
+        """Logits and heatmap of ``features`` (B, F, H, W); reductions are float32, also under autocast."""
+        counted = self._counted(features, tissue)
+        with torch.autocast(features.device.type, enabled=False):
+            if self.pooling == "max":
+                logits = functional.linear(_maximum(features, counted).float(), conv.weight[:, :, 0, 0], conv.bias)
+                return NetworkOutput(logits, conv(features.float()) if heatmap else None)
+            evidence = conv(features.float())
+            return NetworkOutput(self._pooled(evidence, counted), evidence)
+
+    def _counted(self, features: Tensor, tissue: Tensor | None) -> Tensor | None:
+        if self.region == "all" or tissue is None:
+            return None
+        if (tissue.shape[0], *tissue.shape[1:]) != (features.shape[0], *features.shape[2:]):
+            raise InputError(
+                f"tissue has shape {tuple(tissue.shape)}, the input needs {(features.shape[0], *features.shape[2:])}",
+                hint="Give one (H, W) mask per slice",
+            )
+        inside = tissue.bool()
+        return inside | ~inside.flatten(1).any(1)[:, None, None]
+
+    def _pooled(self, evidence: Tensor, counted: Tensor | None) -> Tensor:
+        pixels = evidence.flatten(2)
+        batch, _, total = pixels.shape
+        if counted is None:
+            area = torch.full((batch, 1), total, device=pixels.device)
+        else:
+            counted = counted.flatten(1)
+            area = counted.sum(1, keepdim=True)
+            pixels = pixels.masked_fill(~counted[:, None], -math.inf)
+        if self.pooling == "lse":
+            return (torch.logsumexp(self.sharpness * pixels, 2) - area.log()) / self.sharpness
+        if self.pooling == "top_k":
+            most, wanted = min(self.k, total), area.clamp(max=self.k)
+        else:
+            most = max(1, math.ceil(self.fraction * total))
+            wanted = torch.ceil(self.fraction * area.double()).long().clamp(min=1)
+        highest = pixels.topk(most, dim=2, sorted=counted is not None).values
+        if counted is None:
+            return highest.mean(2)
+        kept = torch.arange(most, device=pixels.device) < wanted[:, :, None]
+        return torch.where(kept, highest, 0).sum(2) / wanted
+
+
+def _maximum(features: Tensor, counted: Tensor | None) -> Tensor:
+    if counted is not None:
+        features = features.masked_fill(~counted[:, None], -math.inf)
+    return features.amax((2, 3))
