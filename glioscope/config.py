@@ -167,6 +167,7 @@ class GateParams(Settings):
 class Params(Settings):
     """All of params.yaml."""
 
+    source: str = Field("data/phantom", description="What `dvc repro` ingests; a path from the project's root")
     phantom: PhantomParams = PhantomParams()
     ingest: IngestParams = IngestParams()
     networks: dict[Architecture, NetworkParams] = Field(
@@ -206,6 +207,7 @@ def parse(group: type[Group], values: dict[str, Any], *, where: str) -> Group:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
         raise ConfigError(
-            f"{key or group.__name__}: {first['msg']}", where=where, hint="See `glioscope COMMAND --help` for the range"
+            f"{key}: {reason}" if key else reason, where=where, hint="See `glioscope COMMAND --help` for the range"
         ) from error

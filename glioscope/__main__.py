@@ -1,0 +1,5 @@
+"""``python -m glioscope``, which torchrun needs."""
+
+from glioscope.cli import main
+
+main()

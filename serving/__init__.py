@@ -1,0 +1,1 @@
+"""TorchServe's skin around :mod:`glioscope.predict`: archive, handler, server."""
