@@ -6,12 +6,16 @@ import math
 from typing import Any
 
 from glioscope.errors import ConfigError
+from glioscope.models.gp_recon_resnet import GPReconResNet
+from glioscope.models.gp_shuffle_unet import GPShuffleUNet
 from glioscope.models.gp_unet import GPUNet
 from glioscope.models.head import Head
 from glioscope.models.network import HeatmapNetwork
 
 _NETWORKS: dict[str, tuple[type[Any], int, int]] = {  # class, the paper's depth, largest depth
     "gp_unet": (GPUNet, 3, 8),
+    "gp_shuffle_unet": (GPShuffleUNet, 3, 6),
+    "gp_recon_resnet": (GPReconResNet, 14, 64),
 }
 
 

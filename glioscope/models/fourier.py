@@ -22,7 +22,7 @@ def _resampling_array(n: int, m: int) -> np.ndarray:
     return np.asarray(resample(np.eye(n), m, axis=0), dtype=np.float64)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result
 def resampling_matrix(n: int, m: int, device: str, dtype: torch.dtype) -> Tensor:
     """The (m, n) matrix of ``scipy.signal.resample`` from ``n`` to ``m`` samples, cached per size, device and dtype."""
     key = (n, m, device, dtype)
