@@ -1,0 +1,47 @@
+# Every command a developer needs; `make help` lists them.
+PYTHON ?= python3.11
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+MAR := archive/glioscope.mar
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format serve bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.complete ## make .venv and install everything that is pinned in requirements.lock
+
+.venv/.complete: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"glioscope needs Python 3.11 or 3.12, {sys.executable} is {v[0]}.{v[1]}: run make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --progress-bar off --quiet --constraint requirements.lock --editable '.[dvc,serving,dev]'
+	@touch $@
+
+demo: setup ## from nothing to a served model: phantom, three networks, gate, TorchServe, one scan
+	@scripts/demo
+
+test: setup lint ## the whole default test suite, linters included
+	pytest
+
+lint: setup ## ruff, mypy and the import contracts
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports --no-cache
+
+format: setup ## let ruff put the code in shape
+	ruff check --fix .
+	ruff format .
+
+serve: setup ## TorchServe with the model that `dvc repro` made, until Ctrl-C
+	python -m serving.start $(MAR)
+
+bench: setup ## the figures of the README's performance table
+	python -m benchmarks
+
+lock: ## pin what is installed now (run in a fresh .venv with all extras)
+	.venv/bin/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[^+]*)\+.*/\1/' | grep -v '@ file' > requirements.lock
+
+clean: ## remove everything that can be made again, but not .venv
+	rm -rf data models evaluation selected archive gate.json demo logs
