@@ -1,0 +1,1 @@
+"""How good a model is, and whether its evidence lies where it should; the only part that may open masks."""

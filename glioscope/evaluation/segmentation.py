@@ -1,0 +1,122 @@
+"""One heatmap against one ground truth: mask, Dice, Hausdorff distance, pointing game, evidence off the tissue.
+
+Wherever a definition leaves a choice, the one that gives the worse number is taken; docs/decisions/ lists them.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glioscope.heatmap import evidence, to_mask, upper_threshold
+
+Heat = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is known of one slice when its heatmap is scored.
+
+    Attributes
+    ----------
+    heatmap:
+        (H, W) float32, raw, of the predicted class.
+    nothing:
+        The predicted class is the healthy one: such a slice has an empty mask and points nowhere.
+    tissue:
+        (H, W) bool. ``restricted`` says that the network counts evidence only inside it.
+    truth:
+        (H, W) bool, or None without ground truth.
+    """
+
+    heatmap: Heat
+    nothing: bool
+    tissue: Mask
+    restricted: bool
+    truth: Mask | None
+
+    @property
+    def region(self) -> Mask | None:
+        """Where evidence counts: the tissue, or None for everywhere."""
+        return self.tissue if self.restricted and self.tissue.any() else None
+
+
+def score_sample(sample: Sample, offsets: tuple[float, ...], *, distance: bool) -> dict[str, float]:
+    """The numbers of one slice, NaN where not defined.
+
+    ``mask_pixels`` at the first of ``offsets``; ``background_share`` and ``background_share_raw`` (wherever it lies);
+    ``truth_pixels``; and, on slices whose ground truth is not empty, ``dice_<i>`` for each of ``offsets``, ``pointing``
+    and, with ``distance``, ``hd95`` at the first offset.
+    """
+    names = ("truth_pixels", "hd95", "pointing", *(f"dice_{i}" for i in range(len(offsets))))
+    row = dict.fromkeys(names, NAN)
+    row["background_share"] = background_share(sample.heatmap, sample.tissue, sample.region)
+    row["background_share_raw"] = background_share(sample.heatmap, sample.tissue, None)
+    if sample.truth is not None:
+        row["truth_pixels"] = float(sample.truth.sum())
+    if sample.truth is None or not sample.truth.any():
+        row["mask_pixels"] = float(masks_of(sample, offsets[:1])[0].sum())
+        return row
+    masks = masks_of(sample, offsets)
+    row["mask_pixels"] = float(masks[0].sum())
+    row |= {f"dice_{i}": dice(mask, sample.truth) for i, mask in enumerate(masks)}
+    row["pointing"] = points_inside(sample)
+    if distance:
+        row["hd95"] = hausdorff95(masks[0], sample.truth)
+    return row
+
+
+def masks_of(sample: Sample, offsets: tuple[float, ...]) -> list[Mask]:
+    """The mask at each offset; multi-Otsu runs once."""
+    if sample.nothing:
+        return [np.zeros(sample.tissue.shape, bool)] * len(offsets)
+    heat = evidence(sample.heatmap, sample.region)
+    threshold = upper_threshold(heat, sample.region)
+    return [to_mask(heat, tissue=sample.region, offset=offset, threshold=threshold) for offset in offsets]
+
+
+def dice(mask: Mask, truth: Mask) -> float:
+    """Dice with +1 smoothing, ``(2 |A∩B| + 1) / (|A| + |B| + 1)``, as in the paper's evaluation."""
+    return float((2 * np.count_nonzero(mask & truth) + 1) / (np.count_nonzero(mask) + np.count_nonzero(truth) + 1))
+
+
+def hausdorff95(mask: Mask, truth: Mask) -> float:
+    """95th-percentile Hausdorff distance in pixels (MONAI); the slice's diagonal where ``mask`` is empty."""
+    if not mask.any():
+        return math.hypot(*mask.shape)
+    # MONAI takes seconds to import, and its own deprecated argument warns at every call.
+    import torch  # noqa: PLC0415
+    from monai.metrics.hausdorff_distance import compute_hausdorff_distance  # noqa: PLC0415
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = compute_hausdorff_distance(
+            torch.from_numpy(np.ascontiguousarray(mask))[None, None],
+            torch.from_numpy(np.ascontiguousarray(truth))[None, None],
+            include_background=True,
+            percentile=95,
+        )
+    return float(found)
+
+
+def points_inside(sample: Sample) -> float:
+    """1 where the highest evidence lies inside the ground truth, else 0; of several highest pixels all must."""
+    if sample.nothing or sample.truth is None:
+        return 0.0
+    heat = evidence(sample.heatmap, sample.region)
+    return float(sample.truth[heat == heat.max()].all())
+
+
+def background_share(heatmap: Heat, tissue: Mask, region: Mask | None) -> float:
+    """Share of the positive evidence outside ``tissue``; only ``region`` counts where given; NaN without any."""
+    positive = np.maximum(heatmap.astype(np.float64), 0)
+    if region is not None:
+        positive = positive * region
+    total = positive.sum()
+    return float(positive[~tissue].sum() / total) if total > 0 else NAN
