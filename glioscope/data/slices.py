@@ -1,0 +1,143 @@
+"""From raw slices to what a network sees: fitted, normalised, empty ones dropped. Ingest and prediction share this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from glioscope.config import Normalisation
+from glioscope.errors import InputError
+from glioscope.tissue import tissue_mask
+
+PERCENTILE = 99.5
+CEILING = 1.5  # of the percentile: brighter pixels (vessels, fat, artefacts) are clipped here
+_NEGATIVE_SHARE = 0.05  # resampling leaves a few negative pixels; more of them means z-scores, where 0 is not dark
+
+
+def prepare_slices(
+    image: NDArray[Any] | Sequence[NDArray[Any]], *, size: int | None, normalisation: Normalisation
+) -> tuple[NDArray[np.float16], list[int]]:
+    """Turn slices into what is stored and what a network is fed.
+
+    Parameters
+    ----------
+    image:
+        A volume (C, H, W, S), or a sequence of S slices (C, H, W) which may differ in H and W. Raw intensities of any
+        number type, background 0.
+    size:
+        Height and width of the result in pixels; None leaves slices as they come.
+    normalisation:
+        See :func:`normalise`.
+
+    Returns
+    -------
+    images, kept:
+        float16 (n, C, size, size) and the n indices of the slices that hold anything; constant slices (all zero, as
+        above and below the head) are dropped.
+
+    Raises
+    ------
+    InputError
+        Not finite, mostly negative, no slice left, or slices of different shapes with ``size=None``.
+    """
+    slices = np.moveaxis(image, -1, 0) if isinstance(image, np.ndarray) else image
+    kept = [index for index, one in enumerate(slices) if one.size and one.min() != one.max()]
+    if not kept:
+        raise InputError(
+            f"all {len(slices)} slices are empty", hint="Check that the file holds an image", code="empty_image"
+        )
+    shapes = {slices[index].shape for index in kept}
+    if size is None and len(shapes) > 1:
+        raise InputError(
+            f"slices differ in shape: {sorted(shapes)[0]} and {sorted(shapes)[-1]}",
+            hint="Give a --size to bring them to",
+            code="shape_mismatch",
+        )
+    first = slices[kept[0]]
+    height, width = first.shape[1:] if size is None else (size, size)
+    images = np.empty((len(kept), first.shape[0], height, width), np.float16)
+    for row, index in enumerate(kept):
+        images[row] = normalise(fit_to_size(_checked(slices[index], index), size), normalisation)
+    return images, kept
+
+
+def normalise(image: NDArray[np.float32], how: Normalisation) -> NDArray[np.float32]:
+    """Scale one slice (C, H, W) so that its background stays at 0.
+
+    ``max`` divides by the maximum over all channels together (Chatterjee et al., arXiv 2206.05148, section 2.4), result
+    up to 1. ``percentile`` divides each channel by the 99.5th percentile of its tissue and clips to 0 … 1.5; a channel
+    with nothing in it stays 0.
+    """
+    if how == "max":
+        top = float(image.max())
+        return np.clip(image / np.float32(top), -1, 1) if top > 0 else np.zeros_like(image)
+    tissue = tissue_mask(image)
+    result = np.zeros_like(image)
+    for channel, scaled in zip(image, result, strict=True):
+        level = np.percentile(channel[tissue], PERCENTILE) if tissue.any() else 0.0
+        level = level if level > 0 else float(channel.max())
+        if level > 0:
+            np.clip(channel / np.float32(level), 0, CEILING, out=scaled)
+    return result
+
+
+def fit_to_size(array: NDArray[Any], size: int | None) -> NDArray[np.float32]:
+    """Pad (..., H, W) with zeros to a centred square and resize it to (..., size, size), without aliasing.
+
+    Linear interpolation whose support grows with the reduction (Pillow's, equal to torch's ``antialias=True``).
+    ``size=None`` returns the array as float32, otherwise unchanged.
+    """
+    array = np.asarray(array, np.float32)
+    if size is None:
+        return array
+    height, width = array.shape[-2:]
+    side = max(height, width)
+    if height != width:
+        top, left = (side - height) // 2, (side - width) // 2
+        square = np.zeros((*array.shape[:-2], side, side), np.float32)
+        square[..., top : top + height, left : left + width] = array
+        array = square
+    return array if side == size else _resize(array, size)
+
+
+def undo_fit(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring (..., size, size), a heatmap say, back to the (..., H, W) that :func:`fit_to_size` started from."""
+    array = np.asarray(array, np.float32)
+    height, width = shape
+    if array.shape[-2:] == (height, width):
+        return array
+    side = max(height, width)
+    square = _resize(array, side) if array.shape[-1] != side else array
+    top, left = (side - height) // 2, (side - width) // 2
+    return square[..., top : top + height, left : left + width]
+
+
+def fit_mask(mask: NDArray[Any], size: int | None) -> NDArray[np.uint8]:
+    """Fit a mask (..., H, W), nonzero inside, as :func:`fit_to_size` fits its image: 1 where over half is inside."""
+    return (fit_to_size(np.asarray(mask) > 0, size) > 0.5).astype(np.uint8)
+
+
+def _resize(array: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    flat = np.ascontiguousarray(array).reshape(-1, *array.shape[-2:])
+    result = np.empty((len(flat), size, size), np.float32)
+    for source, target in zip(flat, result, strict=True):
+        target[...] = np.asarray(Image.fromarray(source).resize((size, size), Image.Resampling.BILINEAR))
+    return result.reshape(*array.shape[:-2], size, size)
+
+
+def _checked(one: NDArray[Any], index: int) -> NDArray[np.float32]:
+    values = np.asarray(one, np.float32)
+    low = float(values.min())
+    if not np.isfinite(low) or not np.isfinite(float(values.max())):
+        raise InputError(f"slice {index} holds NaN or infinite values", code="not_finite")
+    if low < 0 and np.count_nonzero(values < 0) > _NEGATIVE_SHARE * np.count_nonzero(values):
+        raise InputError(
+            f"slice {index} is negative in more than {_NEGATIVE_SHARE:.0%} of its pixels",
+            hint="Give raw intensities with background 0, not z-scores",
+            code="negative",
+        )
+    return values
