@@ -2,5 +2,6 @@
 
 from glioscope.models.create import create_model
 from glioscope.models.output import NetworkOutput
+from glioscope.models.published import load_published_weights
 
-__all__ = ["NetworkOutput", "create_model"]
+__all__ = ["NetworkOutput", "create_model", "load_published_weights"]

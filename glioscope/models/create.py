@@ -17,6 +17,7 @@ _NETWORKS: dict[str, tuple[type[Any], int, int]] = {  # class, the paper's depth
     "gp_shuffle_unet": (GPShuffleUNet, 3, 6),
     "gp_recon_resnet": (GPReconResNet, 14, 64),
 }
+_WIDEST = 8192
 
 
 def create_model(
@@ -72,6 +73,11 @@ def create_model(
         raise ConfigError(f"pool_fraction is {pool_fraction!r}", hint="Give a number above 0 and up to 1")
     if not (pool_sharpness > 0 and math.isfinite(pool_sharpness)):
         raise ConfigError(f"pool_sharpness is {pool_sharpness!r}", hint="Give a number above 0")
+    if (widest := width << depth) > _WIDEST and name != "gp_recon_resnet":
+        raise ConfigError(
+            f"width {width} doubled over {depth} levels gives {widest} channels, the limit is {_WIDEST}",
+            hint="Lower the width or the depth",
+        )
     head = Head(pooling=pooling, region=pool_region, fraction=pool_fraction, k=pool_k, sharpness=pool_sharpness)  # type: ignore[arg-type]
     built: HeatmapNetwork = network(
         in_channels=in_channels, num_classes=num_classes, width=width, depth=depth, norm=norm, head=head

@@ -64,12 +64,10 @@ class Head:
     def _pooled(self, evidence: Tensor, counted: Tensor | None) -> Tensor:
         pixels = evidence.flatten(2)
         batch, _, total = pixels.shape
-        if counted is None:
-            area = torch.full((batch, 1), total, device=pixels.device)
-        else:
-            counted = counted.flatten(1)
-            area = counted.sum(1, keepdim=True)
-            pixels = pixels.masked_fill(~counted[:, None], -math.inf)
+        area = torch.full((batch, 1), total, device=pixels.device)
+        if counted is not None:
+            area = counted.flatten(1).sum(1, keepdim=True)
+            pixels = pixels.masked_fill(~counted.flatten(1)[:, None], -math.inf)
         if self.pooling == "lse":
             return (torch.logsumexp(self.sharpness * pixels, 2) - area.log()) / self.sharpness
         if self.pooling == "top_k":

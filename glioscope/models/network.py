@@ -43,6 +43,8 @@ class HeatmapNetwork(nn.Module, ABC):
                 f"input has shape {tuple(x.shape)}, the network needs (B, {self.in_channels}, H, W)",
                 hint="Give the channels the model was trained on, in its order",
             )
+        if not x.is_floating_point():
+            raise InputError(f"input is {x.dtype}, the network needs floats", hint="Normalise the slices first")
         self.check_size(x.shape[2], x.shape[3])
         return self.head(self.features(x), self.head_convolution, tissue, heatmap=not self.training)
 
