@@ -64,3 +64,9 @@ class OutputError(GlioscopeError):
     """A result cannot be written: disk full, no permission, target in the way."""
 
     code = "output"
+
+
+class TrainingError(GlioscopeError):
+    """Training cannot go on: the loss is not a number, or memory is full."""
+
+    code = "training"

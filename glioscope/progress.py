@@ -60,6 +60,13 @@ class Tracker:
             tail = f" · {detail}" if detail else ""
             print(f"{self.title}: {self.done}/{self.total} · {spent:.0f} s, {left:.0f} s left{tail}", file=sys.stderr)
 
+    def say(self, line: str) -> None:
+        """Print a line that stays, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=sys.stderr)
+
 
 def track(items: Iterable[Item], title: str, total: int) -> Iterator[Item]:
     """Yield ``items`` while showing progress."""

@@ -1,0 +1,105 @@
+"""All that changes while training, in one object that a checkpoint can hold, and what makes two runs the same run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from glioscope.errors import ConfigError, OutputError
+from glioscope.model_directory import read_description
+from glioscope.recipes import TrainSettings
+from glioscope.training.history import History
+from glioscope.training.optimise import Optimiser
+
+if TYPE_CHECKING:
+    from glioscope.data import SliceStore
+
+
+@dataclass
+class Run:
+    """Position, weights, optimizer, best weights so far and history of one training run.
+
+    ``epoch`` and ``update`` (within the epoch) are what comes next. ``stale`` counts the epochs since the best one.
+    """
+
+    network: nn.Module
+    optimiser: Optimiser
+    history: History
+    epoch: int = 0
+    update: int = 0
+    stale: int = 0
+    best: dict[str, Any] = field(default_factory=dict)
+
+    def keep_if_best(self, row: dict[str, Any]) -> bool:
+        """Keep a copy of the validated weights if ``row`` has the lowest validation loss yet; equal is not lower."""
+        if row["val_loss"] >= self.best.get("val_loss", math.inf):
+            self.stale += 1
+            return False
+        self.stale = 0
+        weights = {key: value.detach().cpu().clone() for key, value in self.optimiser.validated.state_dict().items()}
+        self.best = {"weights": weights} | {name: row[name] for name in ("epoch", "val_loss", "val_f1_macro")}
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Everything, as tensors and plain values."""
+        position = {"epoch": self.epoch, "update": self.update, "stale": self.stale}
+        parts = {"network": self.network.state_dict(), "best": self.best, "history": self.history.state()}
+        return position | parts | self.optimiser.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Undo :meth:`state`."""
+        self.epoch, self.update, self.stale = state["epoch"], state["update"], state["stale"]
+        self.network.load_state_dict(state["network"])
+        self.best = state["best"]
+        self.history.restore(state["history"])
+        self.optimiser.restore(state)
+
+
+def identity(store: SliceStore, settings: TrainSettings, *, processes: int) -> dict[str, Any]:
+    """What two runs must share to be one run: settings (the device aside), data and number of processes."""
+    return {
+        "settings": settings.model_dump(exclude={"device"}),
+        "data_digest": store.digest,
+        "processes": processes,
+    }
+
+
+def require_same(found: dict[str, Any], wanted: dict[str, Any], *, where: Path) -> None:
+    """Raise :class:`ConfigError`, naming the first difference, unless ``found`` is the run that is ``wanted``."""
+    before, now = found["settings"], wanted["settings"]
+    changes = [f"{name} was {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]]
+    if found["data_digest"] != wanted["data_digest"]:
+        changes.append("the store holds other data")
+    if found["processes"] != wanted["processes"]:
+        changes.append(f"processes were {found['processes']}, now {wanted['processes']}")
+    if changes:
+        raise ConfigError(
+            f"cannot resume: {changes[0]}",
+            where=where,
+            hint="Give what it was begun with, choose another --out, or leave out --resume to begin anew",
+        )
+
+
+def is_finished(out: Path, wanted: dict[str, Any]) -> bool:
+    """Whether ``out`` already holds the model of this run; raises :class:`ConfigError` if it holds another run's."""
+    if not (out / "model.json").exists():
+        return False
+    description = read_description(out)
+    trained = description.training
+    if "settings" not in trained:
+        raise OutputError("holds a model that was not trained here", where=out, hint="Choose another --out")
+    found = {"settings": trained["settings"], "processes": trained["processes"]}
+    require_same(found | {"data_digest": description.lineage["data_digest"]}, wanted, where=out)
+    return True
+
+
+def require_replaceable(out: Path) -> None:
+    """Raise :class:`OutputError` where ``out`` is something other than a model directory or an empty folder."""
+    if out.is_dir() and (not any(out.iterdir()) or (out / "model.json").exists()):
+        return
+    if out.exists():
+        raise OutputError("exists and is not a model directory", where=out, hint="Choose another --out, or remove it")
