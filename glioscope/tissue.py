@@ -57,9 +57,11 @@ def tissue_mask(image: NDArray[Any]) -> NDArray[np.bool_]:
 def _common_grey(image: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Smoothed median over the channels that hold anything, (H, W) in 0 to 1; None for an empty slice."""
     channels = []
+    step = max(1, min(image.shape[1:]) // 64)  # some thousand pixels tell the percentile well enough
     for channel in image:
-        sample = channel[::2, ::2].ravel()
-        bright = np.partition(sample, -max(1, sample.size // 100))[-max(1, sample.size // 100)]
+        sample = channel[::step, ::step].ravel()
+        rank = max(1, sample.size // 100)
+        bright = np.partition(sample, -rank)[-rank]
         if bright <= 0:
             bright = channel.max()
         if bright > 0:
@@ -67,7 +69,7 @@ def _common_grey(image: NDArray[np.float32]) -> NDArray[np.float32] | None:
     if not channels:
         return None
     grey = ndimage.uniform_filter(_median(channels), 3)
-    # Channels without overlap have an empty median, and the slice is still not empty.
+    # Channels that do not overlap have an empty median, and the slice is still not empty.
     return grey if grey.max() > 0 else ndimage.uniform_filter(np.max(channels, axis=0), 3)
 
 
@@ -75,14 +77,15 @@ def _median(channels: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Median over a list of (H, W); for one to four by minima and maxima, ten times as quick as sorting."""
     if len(channels) == 1:
         return channels[0]
-    if len(channels) == 3:
-        a, b, c = channels
-        return np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
-    if len(channels) in (2, 4):
-        stack = np.stack(channels)
-        middle = stack.sum(0) if len(channels) == 2 else stack.sum(0) - stack.max(0) - stack.min(0)
-        return np.maximum(middle / 2, 0)
-    return np.median(np.stack(channels), axis=0).astype(np.float32)
+    if len(channels) > 4:
+        return np.median(np.stack(channels), axis=0).astype(np.float32)
+    first, second, *rest = channels
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    if not rest:
+        return (low + high) / 2
+    if len(rest) == 1:
+        return np.maximum(low, np.minimum(high, rest[0]))
+    return (np.maximum(low, np.minimum(*rest)) + np.minimum(high, np.maximum(*rest))) / 2
 
 
 def _threshold(grey: NDArray[np.float32]) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 from glioscope import atomic
 from glioscope.config import IngestParams
 from glioscope.data.case import CaseRef, Source
-from glioscope.data.ingest_patient import FOLDERS, ingest_patient, start_worker
+from glioscope.data.ingest_patient import FOLDERS, ingest_patient, start_worker, work_on
 from glioscope.data.split import split_patients
 from glioscope.data.store_writer import complete_store
 from glioscope.errors import InputError, OutputError
@@ -96,9 +96,9 @@ def _map(
     # Forked from a clean server that imported everything once: no threads or locks of this process are copied.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([ingest_patient.__module__, type(source).__module__])
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=(source, params, work))
     try:
-        futures = [pool.submit(ingest_patient, source, refs, params, work) for refs in patients]
+        futures = [pool.submit(work_on, refs) for refs in patients]
         for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool as error:

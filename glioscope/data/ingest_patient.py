@@ -29,8 +29,13 @@ from glioscope.tissue import tissue_mask
 FOLDERS = ("images", "tissue", "masks")
 
 
-def start_worker() -> None:
+_job: tuple[Source, IngestParams, Path]
+
+
+def start_worker(source: Source, params: IngestParams, work: Path) -> None:
     """Keep to one thread, and end with the parent: an orphan would go on writing into a folder that a rerun uses."""
+    global _job  # noqa: PLW0603 - sent once to a worker, not with every patient: a source may list thousands of files
+    _job = (source, params, work)
     threadpool_limits(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -40,6 +45,12 @@ def start_worker() -> None:
 def _end_with(sentinel: int) -> None:
     multiprocessing.connection.wait([sentinel])
     os._exit(1)
+
+
+def work_on(refs: list[CaseRef]) -> dict[str, Any]:
+    """:func:`ingest_patient` of one patient in a worker that :func:`start_worker` has prepared."""
+    source, params, work = _job
+    return ingest_patient(source, refs, params, work)
 
 
 def shard_name(patient: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -31,6 +32,7 @@ def git_revision() -> str | None:
         return None
 
 
+@functools.cache
 def software() -> dict[str, str]:
     """Versions of Python, of this package and of the libraries that decide over numbers."""
     versions = {"python": platform.python_version(), "glioscope": glioscope.__version__}
