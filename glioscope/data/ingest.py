@@ -19,6 +19,7 @@ from glioscope import atomic
 from glioscope.config import IngestParams
 from glioscope.data.case import CaseRef, Source
 from glioscope.data.ingest_patient import FOLDERS, ingest_patient, start_worker, work_on
+from glioscope.data.source import open_source as source_of_kind
 from glioscope.data.split import split_patients
 from glioscope.data.store_writer import complete_store
 from glioscope.errors import InputError, OutputError
@@ -69,6 +70,20 @@ def ingest(source: Source, params: IngestParams, out: Path) -> dict[str, Any]:
             atomic.replace_folder(work / "store", out)
         shutil.rmtree(work)
     return description["counts"] | {"store": str(out), "digest": description["digest"], "bad": bad}
+
+
+def open_source(path: Path, params: IngestParams) -> Source:
+    """Open ``path`` as the kind of source that ``params`` names; see :func:`glioscope.data.source.open_source`."""
+    return source_of_kind(path, kind=params.kind, healthy=params.healthy)
+
+
+def summary(report: dict[str, Any]) -> str:
+    """What :func:`ingest` returned, in one line."""
+    splits = ", ".join(f"{name} {entry['slices']}" for name, entry in report["splits"].items())
+    return (
+        f"{report['patients']} patients, {report['slices']} slices ({splits}), "
+        f"{report['empty_slices']} empty slices dropped, {report['left_out']} subjects left out"
+    )
 
 
 def _all_patients(source: Source, refs: list[CaseRef], params: IngestParams, work: Path) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import re
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def start_worker(source: Source, params: IngestParams, work: Path) -> None:
     global _job  # noqa: PLW0603 - sent once to a worker, not with every patient: a source may list thousands of files
     _job = (source, params, work)
     threadpool_limits(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
@@ -80,7 +82,9 @@ def ingest_patient(source: Source, refs: list[CaseRef], params: IngestParams, wo
             _add(record, arrays, source, ref, params)
         except InputError as error:
             file = _relative(source, error.where) if error.where else ref.id
-            record["bad"].append({"subject": ref.id, "file": file, "reason": _reason(error), "code": error.code})
+            record["bad"].append(
+                {"subject": ref.id, "file": file, "reason": _reason(source, error), "code": error.code}
+            )
     if record["rows"]:
         for folder in FOLDERS:
             array = np.concatenate(arrays[folder])
@@ -166,13 +170,17 @@ def _finished(part: Path, key: str, work: Path) -> dict[str, Any] | None:
 
 
 def _relative(source: Source, file: str) -> str:
-    base = Path(source.path)
-    base = base if base.is_dir() else base.parent
-    path = Path(file)
+    base, path = _base(source), Path(file)
     if path.is_absolute():
         return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.name
     return file
 
 
-def _reason(error: InputError) -> str:
-    return " ".join(f"{error.what.rstrip('.')}. {error.hint}".split()) if error.hint else " ".join(error.what.split())
+def _reason(source: Source, error: InputError) -> str:
+    line = f"{error.what.rstrip('.')}. {error.hint}" if error.hint else error.what
+    return " ".join(line.replace(f"{_base(source)}{os.sep}", "").split())
+
+
+def _base(source: Source) -> Path:
+    path = Path(source.path)
+    return path if path.is_dir() else path.parent
