@@ -17,7 +17,7 @@ from glioscope.errors import ConfigError
 ARCHITECTURES = ("gp_unet", "gp_shuffle_unet", "gp_recon_resnet")
 Architecture = Literal["gp_unet", "gp_shuffle_unet", "gp_recon_resnet"]
 Kind = Literal["brats", "figshare", "manifest"]
-Normalisation = Literal["max", "percentile"]
+Normalisation = Literal["max", "median"]
 Pooling = Literal["max", "lse", "top_k", "top_fraction"]
 PoolRegion = Literal["all", "tissue"]
 Norm = Literal["none", "batch"]
@@ -46,7 +46,7 @@ class IngestParams(Settings):
         96, ge=16, le=1024, description="In-plane size of stored slices, pixels; none: as they come"
     )
     normalisation: Normalisation = Field(
-        "percentile", description="max: divide by the maximum over all channels (paper); percentile: per channel"
+        "median", description="max: by the maximum over all channels (paper); median: each channel by its tissue median"
     )
     healthy: str | None = Field(None, description="Name of the tumour-free class; none: recognised by its usual names")
     val_fraction: float = Field(0.15, gt=0, lt=1, description="Share of the patients for validation")

@@ -13,8 +13,8 @@ from glioscope.config import Normalisation
 from glioscope.errors import InputError
 from glioscope.tissue import tissue_mask
 
-PERCENTILE = 99.5
-CEILING = 1.5  # of the percentile: brighter pixels (vessels, fat, artefacts) are clipped here
+MEDIAN_LEVEL = 0.5  # where the median of the tissue goes: lesions stand out from it, whatever the brightest fat is
+CEILING = 2.0  # four times the tissue's median: vessels, fat and artefacts are clipped here
 _NEGATIVE_SHARE = 0.05  # resampling leaves a few negative pixels; more of them means z-scores, where 0 is not dark
 
 
@@ -69,8 +69,8 @@ def normalise(image: NDArray[np.float32], how: Normalisation) -> NDArray[np.floa
     """Scale one slice (C, H, W) so that its background stays at 0.
 
     ``max`` divides by the maximum over all channels together (Chatterjee et al., arXiv 2206.05148, section 2.4), result
-    up to 1. ``percentile`` divides each channel by the 99.5th percentile of its tissue and clips to 0 … 1.5; a channel
-    with nothing in it stays 0.
+    up to 1. ``median`` brings the median of each channel's tissue to 0.5 and clips to 0 … 2; a channel with
+    nothing in it stays 0.
     """
     if how == "max":
         top = float(image.max())
@@ -78,10 +78,10 @@ def normalise(image: NDArray[np.float32], how: Normalisation) -> NDArray[np.floa
     tissue = tissue_mask(image)
     result = np.zeros_like(image)
     for channel, scaled in zip(image, result, strict=True):
-        level = np.percentile(channel[tissue], PERCENTILE) if tissue.any() else 0.0
+        level = float(np.median(channel[tissue])) if tissue.any() else 0.0
         level = level if level > 0 else float(channel.max())
         if level > 0:
-            np.clip(channel / np.float32(level), 0, CEILING, out=scaled)
+            np.clip(channel * np.float32(MEDIAN_LEVEL / level), 0, CEILING, out=scaled)
     return result
 
 

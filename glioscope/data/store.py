@@ -118,7 +118,7 @@ class SliceStore:
         return f"SliceStore({str(self.path)!r}: {len(self)} slices {list(self.shape)} of {list(self.classes)})"
 
     def images(self, split: str | None = None) -> ShardedArray:
-        """Slices, lazily: (N, C, H, W) float16, background 0, tissue up to 1 or (percentile) 1.5."""
+        """Slices, lazily: (N, C, H, W) float16, background 0, up to 1 or (median) 2."""
         return self._array("images", split)
 
     def tissue(self, split: str | None = None) -> ShardedArray:
