@@ -61,15 +61,18 @@ def ingest(
 ) -> None:
     """Turn scans into a slice store: normalised slices, image-level labels, a split by patient."""
     from glioscope.data import ingest as stage
+    from glioscope.data.source import open_source
 
-    report = stage.ingest(stage.open_source(source, ingest), ingest, out)
-    _done(f"slice store in {out}: {stage.summary(report)}", report, json)
+    opened = open_source(source, kind=ingest.kind, healthy=ingest.healthy)
+    report = stage.ingest(opened, ingest, out)
+    _done(f"slice store in {out}: {report['slices']} slices of {report['patients']} patients", report, json)
 
 
 @app.command()
 @with_params(train=TrainParams, network=NetworkParams)
 def train(
     store: Store,
+    *,
     out: Out,
     model: Annotated[Architecture, typer.Option("--model", help="Which of the three networks")],
     train: TrainParams,
@@ -94,6 +97,7 @@ def train(
 @with_params(evaluate=EvaluateParams)
 def evaluate(
     store: Store,
+    *,
     out: Out,
     model: Annotated[Path, typer.Option("--model", help="Model directory")],
     evaluate: EvaluateParams,
@@ -156,7 +160,7 @@ def predict(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")] = "auto",
     json: Json = False,
 ) -> None:
-    """Classify a scan and show why: prediction.json, heatmap.nii.gz, mask.nii.gz, overlay.png in the scan's geometry."""
+    """Classify a scan and show why: prediction.json, heatmap and mask in the scan's geometry, overlay.png."""
     from glioscope.predict import Predictor
     from glioscope.scan import read_scan, save_prediction
 
@@ -177,7 +181,7 @@ def import_weights(
     json: Json = False,
 ) -> None:
     """Turn the authors' published weights into a model directory, without running any code they carry."""
-    from glioscope.published import import_weights as run
+    from glioscope.import_weights import import_weights as run
 
     description = run(checkpoint, model, out)
     _done(

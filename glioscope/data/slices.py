@@ -15,6 +15,7 @@ from glioscope.tissue import tissue_mask
 
 MEDIAN_LEVEL = 0.5  # where the median of the tissue goes: lesions stand out from it, whatever the brightest fat is
 CEILING = 2.0  # four times the tissue's median: vessels, fat and artefacts are clipped here
+EMPTY = 0.04
 _NEGATIVE_SHARE = 0.05  # resampling leaves a few negative pixels; more of them means z-scores, where 0 is not dark
 
 
@@ -36,8 +37,8 @@ def prepare_slices(
     Returns
     -------
     images, kept:
-        float16 (n, C, size, size) and the n indices of the slices that hold anything; constant slices (all zero, as
-        above and below the head) are dropped.
+        float16 (n, C, size, size) and the n indices of the slices that hold anything. Dropped are slices whose range
+        is under 4 % of the largest one's: empty ones above and below the head, be they zero or compression noise.
 
     Raises
     ------
@@ -45,7 +46,8 @@ def prepare_slices(
         Not finite, mostly negative, no slice left, or slices of different shapes with ``size=None``.
     """
     slices = np.moveaxis(image, -1, 0) if isinstance(image, np.ndarray) else image
-    kept = [index for index, one in enumerate(slices) if one.size and one.min() != one.max()]
+    ranges = [float(one.max()) - float(one.min()) if one.size else 0.0 for one in slices]
+    kept = [index for index, span in enumerate(ranges) if span > EMPTY * max(ranges)]
     if not kept:
         raise InputError(
             f"all {len(slices)} slices are empty", hint="Check that the file holds an image", code="empty_image"
