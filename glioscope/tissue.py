@@ -20,6 +20,7 @@ def tissue_mask(image: NDArray[Any]) -> NDArray[np.bool_]:
     The channels' median, each channel scaled by its own 99th percentile, is smoothed and thresholded between the
     background's level and Otsu's threshold; specks are opened away, small gaps closed, holes filled. The median lets
     one noisy or saturated channel be outvoted. Only ratios matter, so any scaling of the channels gives the same mask.
+    The border may lie up to a pixel outside the head.
 
     Parameters
     ----------
@@ -82,16 +83,18 @@ def _median(channels: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     first, second, *rest = channels
     low, high = np.minimum(first, second), np.maximum(first, second)
     if not rest:
-        return (low + high) / 2
+        return (low + high) * np.float32(0.5)
     if len(rest) == 1:
         return np.maximum(low, np.minimum(high, rest[0]))
-    return (np.maximum(low, np.minimum(*rest)) + np.minimum(high, np.maximum(*rest))) / 2
+    return (np.maximum(low, np.minimum(*rest)) + np.minimum(high, np.maximum(*rest))) * np.float32(0.5)
 
 
 def _threshold(grey: NDArray[np.float32]) -> float:
     top = float(grey.max())
     levels = (grey * ((_LEVELS - 1) / top)).astype(np.uint8)
     counts = np.bincount(levels.ravel(), minlength=_LEVELS)
+    if np.count_nonzero(counts) < 2:
+        return 0.0
     otsu = int(threshold_otsu(hist=(counts, np.arange(_LEVELS))))
     dark = np.cumsum(counts[: otsu + 1])
     background = int(np.searchsorted(dark, dark[-1] / 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from glioscope.tissue import tissue_mask
 
 MEDIAN_LEVEL = 0.5  # where the median of the tissue goes: lesions stand out from it, whatever the brightest fat is
 CEILING = 2.0  # four times the tissue's median: vessels, fat and artefacts are clipped here
-EMPTY = 0.04
+EMPTY = 0.04  # share of the case's largest range of intensities: lossy pictures of nothing are not exactly zero
 _NEGATIVE_SHARE = 0.05  # resampling leaves a few negative pixels; more of them means z-scores, where 0 is not dark
 
 
@@ -46,7 +47,7 @@ def prepare_slices(
         Not finite, mostly negative, no slice left, or slices of different shapes with ``size=None``.
     """
     slices = np.moveaxis(image, -1, 0) if isinstance(image, np.ndarray) else image
-    ranges = [float(one.max()) - float(one.min()) if one.size else 0.0 for one in slices]
+    ranges = [_range(one, index) for index, one in enumerate(slices)]
     kept = [index for index, span in enumerate(ranges) if span > EMPTY * max(ranges)]
     if not kept:
         raise InputError(
@@ -63,7 +64,9 @@ def prepare_slices(
     height, width = first.shape[1:] if size is None else (size, size)
     images = np.empty((len(kept), first.shape[0], height, width), np.float16)
     for row, index in enumerate(kept):
-        images[row] = normalise(fit_to_size(_checked(slices[index], index), size), normalisation)
+        raw = np.asarray(slices[index], np.float32)
+        _refuse_negative(raw, index)
+        images[row] = normalise(fit_to_size(raw, size), normalisation)
     return images, kept
 
 
@@ -131,15 +134,19 @@ def _resize(array: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return result.reshape(*array.shape[:-2], size, size)
 
 
-def _checked(one: NDArray[Any], index: int) -> NDArray[np.float32]:
-    values = np.asarray(one, np.float32)
-    low = float(values.min())
-    if not np.isfinite(low) or not np.isfinite(float(values.max())):
+def _range(one: NDArray[Any], index: int) -> float:
+    if not one.size:
+        return 0.0
+    low, high = float(one.min()), float(one.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError(f"slice {index} holds NaN or infinite values", code="not_finite")
-    if low < 0 and np.count_nonzero(values < 0) > _NEGATIVE_SHARE * np.count_nonzero(values):
+    return high - low
+
+
+def _refuse_negative(raw: NDArray[np.float32], index: int) -> None:
+    if raw.min() < 0 and np.count_nonzero(raw < 0) > _NEGATIVE_SHARE * np.count_nonzero(raw):
         raise InputError(
             f"slice {index} is negative in more than {_NEGATIVE_SHARE:.0%} of its pixels",
             hint="Give raw intensities with background 0, not z-scores",
             code="negative",
         )
-    return values
