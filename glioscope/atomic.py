@@ -68,12 +68,16 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, *, marker: str = "") -> Iterator[Path]:
     """A scratch folder beside ``path`` that becomes ``path`` when the block ends well, and vanishes when it does not.
 
-    A folder already at ``path`` is replaced only once the new one is complete.
+    A folder already at ``path`` is replaced only once the new one is complete, and only if it is empty or holds the
+    file ``marker``, which tells a result of ours from anything else. Raises :class:`OutputError` at once otherwise.
     """
-    path = Path(path)
+    path = Path(path).absolute()
+    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (marker and (path / marker).exists()))):
+        what = f"is in the way: a folder without {marker}" if marker else "is in the way"
+        raise OutputError(what, where=path, hint="Choose another --out, or remove it yourself")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))

@@ -68,7 +68,7 @@ def save_model(path: Path, description: ModelDescription, state: dict[str, Tenso
     """Write a model directory atomically; returns the description with the digest of the weights filled in."""
     data = save({key: value.detach().cpu().contiguous() for key, value in state.items()})
     description = description.model_copy(update={"weights_sha256": hashlib.sha256(data).hexdigest()})
-    with atomic.new_folder(path) as folder:
+    with atomic.new_folder(path, marker="model.json") as folder:
         (folder / "weights.safetensors").write_bytes(data)
         atomic.write_json(folder / "model.json", description.model_dump())
     return description

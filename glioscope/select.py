@@ -74,7 +74,7 @@ def select(evaluations: Sequence[Path]) -> Choice:
 
 def copy_selected(choice: Choice, out: Path) -> None:
     """Copy the whole selected evaluation to ``out``, selection.json added; ``out`` is replaced when it is whole."""
-    with atomic.new_folder(out) as folder:
+    with atomic.new_folder(out, marker="selection.json") as folder:
         with atomic.disk_errors(out):
             shutil.copytree(choice.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".gitignore"))
         atomic.write_json(folder / "selection.json", {"selected": choice.name, "reasons": list(choice.reasons)})

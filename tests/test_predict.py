@@ -1,0 +1,203 @@
+"""The Predictor: shapes, probabilities, empty slices, refusals; and the same answer from every orientation."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from nibabel.orientations import apply_orientation, inv_ornt_aff
+from small_model import CHANNELS, CLASSES, write_model
+
+from glioscope.data.nifti import read_nifti
+from glioscope.errors import ConfigError, InputError
+from glioscope.model_directory import load_model
+from glioscope.predict import Predictor, background_share
+from glioscope.scan import read_scan, save_prediction
+
+AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
+
+
+def head(slices: int = 5, size: tuple[int, int] = (40, 36)) -> np.ndarray:
+    """A lopsided head (4, H, W, S) of int16, so that no orientation looks like another."""
+    rng = np.random.default_rng(0)
+    x, y, z = np.mgrid[: size[0], : size[1], :slices]
+    inside = ((x - 18) / 15) ** 2 + ((y - 17) / 12) ** 2 < 1
+    volume = np.stack([inside * (300 + 100 * c + 5 * x + 3 * y + 20 * z) for c in range(4)])
+    return (volume + inside * rng.integers(0, 60, volume.shape)).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    return Predictor.load(write_model(tmp_path_factory.mktemp("predict") / "model"))
+
+
+def test_a_volume_comes_back_in_its_own_shape(predictor: Predictor) -> None:
+    image = head()
+    answer = predictor.predict(image)
+    assert answer.heatmap.shape == answer.mask.shape == image.shape[1:]
+    assert answer.label in CLASSES
+    assert sum(answer.probabilities.values()) == pytest.approx(1)
+    assert answer.label == max(answer.probabilities, key=answer.probabilities.get)  # type: ignore[arg-type]
+    assert [one.index for one in answer.slices] == list(range(5))
+    assert all(sum(one.probabilities.values()) == pytest.approx(1) for one in answer.slices)
+
+
+def test_a_slice_is_a_volume_of_one(predictor: Predictor) -> None:
+    image = head(slices=1)
+    one, volume = predictor.predict(image[..., 0]), predictor.predict(image)
+    assert one.heatmap.shape == image.shape[1:3]
+    assert one.probabilities == volume.probabilities
+    assert np.array_equal(one.heatmap, volume.heatmap[..., 0])
+
+
+def test_the_heatmap_is_the_networks_own(tmp_path: Path) -> None:
+    """With no resizing and the paper's head, nothing stands between the network and what is returned."""
+    network = {"width": 4, "depth": 2, "pooling": "max", "pool_region": "all"}
+    path = write_model(tmp_path / "model", size=None, network=network, normalisation="max")
+    image = head(slices=1, size=(40, 40))[..., 0]
+    answer = Predictor.load(path).predict(image)
+    scaled = (image / image.max()).astype(np.float16).astype(np.float32)
+    with torch.inference_mode():
+        out = load_model(path)[0](torch.from_numpy(scaled)[None])
+    label = int(out.logits.argmax())
+    assert answer.label == CLASSES[label]
+    assert np.allclose(answer.heatmap, out.heatmap[0, label].numpy(), atol=1e-5)
+    assert list(answer.probabilities.values()) == pytest.approx(out.logits.softmax(1)[0].tolist(), abs=1e-5)
+
+
+def test_empty_slices_are_left_out_and_said(predictor: Predictor) -> None:
+    image = head()
+    image[..., 0] = 0
+    answer = predictor.predict(image)
+    assert [one.index for one in answer.slices] == [1, 2, 3, 4]
+    assert not answer.mask[..., 0].any()
+    assert any("1 of 5 slices are empty" in warning for warning in answer.warnings)
+
+
+def test_one_hot_slice_does_not_decide(predictor: Predictor) -> None:
+    slices = np.tile([0.9, 0.05, 0.05], (30, 1))
+    slices[7] = [0.0, 1.0, 0.0]
+    assert predictor._decide(slices).argmax() == 0
+    slices[5:10] = [0.1, 0.1, 0.8]
+    assert predictor._decide(slices).argmax() == 2
+
+
+def test_the_temperature_calibrates(tmp_path: Path) -> None:
+    image = head()
+    path = write_model(tmp_path / "warm", calibration={"temperature": 4.0, "fitted_on": "val"})
+    cold = Predictor.load(write_model(tmp_path / "cold")).predict(image)
+    warm = Predictor.load(path).predict(image)
+    assert max(warm.probabilities.values()) < max(cold.probabilities.values())
+    assert any("not calibrated" in warning for warning in cold.warnings)
+    assert not any("not calibrated" in warning for warning in warm.warnings)
+
+
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [
+        (np.zeros((4, 40, 40, 3)), "empty_image"),
+        (np.ones((4, 40)), "wrong_dims"),
+        (np.ones((3, 40, 40)), "wrong_channels"),
+        (np.full((4, 40, 40), np.nan), "not_finite"),
+        (np.full((4, 40, 40), "x"), "bad_dtype"),
+        (np.ones((4, 0, 40)), "too_large"),
+    ],
+)
+def test_bad_images_are_refused_in_one_line(predictor: Predictor, image: np.ndarray, code: str) -> None:
+    with pytest.raises(InputError) as caught:
+        predictor.predict(image)
+    assert caught.value.code == code
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_device_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such device"):
+        Predictor.load(write_model(tmp_path / "model"), device="abacus")
+
+
+def test_background_share_counts_positive_evidence_only() -> None:
+    heatmap = np.array([[1.0, -5.0], [3.0, 0.0]], np.float32)
+    assert background_share(heatmap, np.array([[True, True], [False, True]])) == pytest.approx(0.75)
+    assert np.isnan(background_share(-heatmap.clip(0), np.ones((2, 2), bool)))
+
+
+def write_contrasts(folder: Path, image: np.ndarray, affine: np.ndarray) -> list[Path]:
+    folder.mkdir()
+    files = [folder / f"case_{name}.nii.gz" for name in CHANNELS]
+    for file, volume in zip(files, image, strict=True):
+        nib.save(nib.Nifti1Image(volume, affine), file)
+    return files
+
+
+def test_all_48_orientations_give_the_same_answer(tmp_path: Path, predictor: Predictor) -> None:
+    image = head(slices=3)
+    reference = predictor.predict(image)
+    for number, (axes, flips) in enumerate(
+        itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3))
+    ):
+        change = np.array(list(zip(axes, flips, strict=True)), float)
+        turned = np.stack([apply_orientation(volume, change) for volume in image])
+        affine = AFFINE @ inv_ornt_aff(change, image.shape[1:])
+        scan = read_scan(write_contrasts(tmp_path / str(number), turned, affine), predictor.model)
+        answer = predictor.predict(scan.image)
+        assert answer.label == reference.label
+        back = read_nifti(scan.to_nifti(answer.heatmap))
+        assert back.array.shape == turned.shape[1:]
+        assert np.allclose(back.affine, affine, atol=1e-4)
+        assert np.allclose(back.array, apply_orientation(reference.heatmap, change), atol=1e-5)
+    assert number == 47
+
+
+def test_contrasts_are_told_apart_by_name_in_any_order(tmp_path: Path, predictor: Predictor) -> None:
+    files = write_contrasts(tmp_path / "a", head(), AFFINE)
+    first = read_scan(files, predictor.model).image
+    assert np.array_equal(first, read_scan(files[::-1], predictor.model).image)
+    assert np.array_equal(first, read_scan([tmp_path / "a"], predictor.model).image)
+    for new, old in (("t1n", "t1"), ("t2w", "t2"), ("t1c", "t1ce"), ("t2f", "flair")):
+        (tmp_path / "a" / f"case_{old}.nii.gz").rename(tmp_path / "a" / f"BraTS-GLI-00001-000-{new}.nii.gz")
+    assert np.array_equal(first, read_scan([tmp_path / "a"], predictor.model).image)
+
+
+def test_a_4d_file_is_one_scan(tmp_path: Path, predictor: Predictor) -> None:
+    nib.save(nib.Nifti1Image(np.moveaxis(head(), 0, 3), AFFINE), tmp_path / "all.nii.gz")
+    assert np.array_equal(read_scan([tmp_path / "all.nii.gz"], predictor.model).image, head())
+
+
+def test_files_that_do_not_make_a_scan_are_refused(tmp_path: Path, predictor: Predictor) -> None:
+    files = write_contrasts(tmp_path / "a", head(), AFFINE)
+    with pytest.raises(InputError, match="contrast flair is missing"):
+        read_scan(files[:3], predictor.model)
+    with pytest.raises(InputError, match="given twice"):
+        read_scan([*files, files[0]], predictor.model)
+    nib.save(nib.Nifti1Image(head()[3], AFFINE * 1.5), files[3])
+    with pytest.raises(InputError, match="another affine"):
+        read_scan(files, predictor.model)
+    nib.save(nib.Nifti1Image(head(slices=4)[3], AFFINE), files[3])
+    with pytest.raises(InputError, match="shape"):
+        read_scan(files, predictor.model)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no NIfTI"):
+        read_scan([tmp_path / "empty"], predictor.model)
+
+
+def test_what_is_saved_fits_the_scan(tmp_path: Path, predictor: Predictor) -> None:
+    affine = AFFINE @ inv_ornt_aff(np.array([[1, -1], [2, 1], [0, -1]], float), (40, 36, 5))
+    turned = np.stack([apply_orientation(volume, np.array([[1, -1], [2, 1], [0, -1]], float)) for volume in head()])
+    scan = read_scan(write_contrasts(tmp_path / "a", turned, affine), predictor.model)
+    out = tmp_path / "out"
+    answer = save_prediction(predictor.predict(scan.image), scan, predictor.model, out)
+    assert sorted(file.name for file in out.iterdir()) == [
+        "heatmap.nii.gz",
+        "mask.nii.gz",
+        "overlay.png",
+        "prediction.json",
+    ]
+    for name in ("heatmap.nii.gz", "mask.nii.gz"):
+        saved = nib.load(out / name)
+        assert saved.shape == turned.shape[1:]
+        assert np.allclose(saved.affine, affine, atol=1e-4)
+    assert "Not a medical device" in answer["disclaimer"]
