@@ -43,7 +43,8 @@ class Head:
     def __call__(self, features: Tensor, conv: nn.Conv2d, tissue: Tensor | None, *, heatmap: bool) -> NetworkOutput:
         """Logits and heatmap of ``features`` (B, F, H, W); reductions are float32, also under autocast."""
         counted = self._counted(features, tissue)
-        with torch.autocast(features.device.type, enabled=False):
+        device = features.device.type
+        with torch.autocast(device if torch.amp.is_autocast_available(device) else "cpu", enabled=False):
             if self.pooling == "max":
                 logits = functional.linear(_maximum(features, counted).float(), conv.weight[:, :, 0, 0], conv.bias)
                 return NetworkOutput(logits, conv(features.float()) if heatmap else None)

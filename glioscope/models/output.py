@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torch import Tensor
+from torch.utils import _pytree
 
 
 class NetworkOutput(NamedTuple):
@@ -16,3 +17,7 @@ class NetworkOutput(NamedTuple):
 
     logits: Tensor
     heatmap: Tensor | None
+
+
+# torch.export.save names this call itself in its error; a public one for named tuples does not exist.
+_pytree._register_namedtuple(NetworkOutput, serialized_type_name="glioscope.NetworkOutput")
