@@ -1,0 +1,104 @@
+"""Writing a phantom data set, several subjects at a time, whole or not at all."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+
+from glioscope import atomic
+from glioscope.config import PhantomParams
+from glioscope.data.nifti import nifti_bytes
+from glioscope.data.phantom.grid import Grid
+from glioscope.data.phantom.subject import Grade, draw_subject, grade_of
+from glioscope.data.phantom.template import load_template
+from glioscope.errors import OutputError
+from glioscope.progress import Tracker
+
+FOLDER = "MICCAI_BraTS2020_TrainingData"
+_ABOUT = (
+    "Synthetic subjects, drawn from the ICBM152 2009a template (Fonov et al., NeuroImage 2011; copyright 1993-2004 "
+    "Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill University). No patient is "
+    "behind any of them. For trying out software only: results on them say nothing about real scans."
+)
+
+
+def write_phantom(out: Path | str, params: PhantomParams, *, workers: int = 0) -> Path:
+    """Write ``params.subjects`` synthetic subjects in the layout of BraTS 2020 and return ``out``.
+
+    Subject ``i`` depends on the seed and the grid alone, so more subjects never change the first ones, and the same
+    parameters give the same bytes. Everything is written beside ``out`` and moved there when complete; a phantom
+    already there is replaced.
+
+    Parameters
+    ----------
+    workers:
+        Processes; 0: one per core.
+
+    Raises
+    ------
+    OutputError
+        ``out`` holds something else than a phantom, or cannot be written.
+    """
+    out = Path(out)
+    with atomic.disk_errors(out):
+        if out.exists() and not (out.is_dir() and ((out / "phantom.json").is_file() or not any(out.iterdir()))):
+            raise OutputError(
+                "is there already and is no phantom", where=out, hint="Choose another folder, or remove it yourself"
+            )
+    grid = Grid(params.size, params.slices)
+    names = [subject_name(index) for index in range(params.subjects)]
+    with atomic.new_folder(out) as scratch:
+        release = scratch / FOLDER
+        with atomic.disk_errors(out):
+            release.mkdir()
+            _write_subjects(release, params, grid, workers=workers or os.cpu_count() or 1)
+            _write_grades(release / "name_mapping.csv", names)
+        atomic.write_json(scratch / "phantom.json", {"about": _ABOUT, "parameters": params.model_dump()})
+    return out
+
+
+def subject_name(index: int) -> str:
+    """The name of subject ``index``, counted from 0, as BraTS 2020 names subjects."""
+    return f"BraTS20_Training_{index + 1:03d}"
+
+
+def _write_subjects(release: Path, params: PhantomParams, grid: Grid, *, workers: int) -> None:
+    load_template()  # before the processes start, so that they share it
+    workers = min(workers, params.subjects)
+    with Tracker("phantom", params.subjects) as tracker:
+        if workers == 1:
+            for index in range(params.subjects):
+                _write_subject(release, index, grid, params.seed)
+                tracker.advance()
+            return
+        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            jobs = [pool.submit(_write_subject, release, index, grid, params.seed) for index in range(params.subjects)]
+            try:
+                for job in as_completed(jobs):
+                    job.result()
+                    tracker.advance()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+def _write_subject(release: Path, index: int, grid: Grid, seed: int) -> None:
+    subject = draw_subject(index, grid=grid, seed=seed)
+    folder = release / subject_name(index)
+    folder.mkdir()
+    for name, array in (*subject.contrasts.items(), ("seg", subject.labels)):
+        data = nifti_bytes(np.asarray(array), grid.affine)
+        (folder / f"{folder.name}_{name}.nii.gz").write_bytes(data)
+
+
+def _write_grades(file: Path, names: list[str]) -> None:
+    header = "Grade,BraTS_2017_subject_ID,BraTS_2018_subject_ID,TCGA_TCIA_subject_ID,BraTS_2019_subject_ID"
+    grades: list[Grade] = [grade_of(index) for index in range(len(names))]
+    rows = [f"{grade},NA,NA,NA,NA,{name}" for grade, name in zip(grades, names, strict=True)]
+    file.write_text("\n".join([f"{header},BraTS_2020_subject_ID", *rows]) + "\n")
