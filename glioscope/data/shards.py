@@ -117,12 +117,14 @@ class ShardedArray:
 
     def _gather(self, wanted: NDArray[np.int64]) -> NDArray[Any]:
         result = np.empty((len(wanted), *self._item), self.dtype)
+        if not len(wanted):
+            return result
         shards, rows = self._shard[wanted], self._row[wanted]
         # Neighbours in the same file are one read.
         breaks = np.flatnonzero((np.diff(shards) != 0) | (np.diff(rows) != 1)) + 1
-        starts = np.concatenate([[0], breaks]) if len(wanted) else breaks
+        starts = [0, *breaks.tolist()]
         target = result.reshape(-1).view(np.uint8).data
-        for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(wanted)], strict=True):
+        for start, stop in zip(starts, [*starts[1:], len(wanted)], strict=True):
             part = target[start * self._stride : stop * self._stride]
             _read(self._shards[shards[start]], int(rows[start]) * self._stride, part)
         return result

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
 
 from glioscope.config import IngestParams
 from glioscope.data.case import CaseRef
@@ -86,6 +85,8 @@ def _fractions(labels: dict[str, str], params: IngestParams) -> dict[str, str]:
 
 
 def _folds(labels: dict[str, str], params: IngestParams) -> dict[str, str]:
+    from sklearn.model_selection import StratifiedKFold  # noqa: PLC0415 - slow to import, and few runs use folds
+
     patients = sorted(labels)
     folds = StratifiedKFold(params.folds, shuffle=True, random_state=params.seed)
     parts = [held_out for _, held_out in folds.split(patients, [labels[patient] for patient in patients])]
