@@ -50,12 +50,13 @@ class Sample:
 def score_sample(sample: Sample, offsets: tuple[float, ...], *, distance: bool) -> dict[str, float]:
     """The numbers of one slice, NaN where not defined.
 
-    ``mask_pixels`` at the first of ``offsets``; ``background_share`` and ``background_share_raw`` (wherever it lies);
-    ``truth_pixels``; and, on slices whose ground truth is not empty, ``dice_<i>`` for each of ``offsets``, ``pointing``
-    and, with ``distance``, ``hd95`` at the first offset.
+    ``mask_pixels`` at the first of ``offsets``; ``background_share``, and ``background_share_raw`` wherever evidence
+    counts; ``truth_pixels``. On slices whose ground truth is not empty also ``dice_<i>`` for each of ``offsets``,
+    ``pointing``, what marking all tissue and pointing blindly into it would score (``all_tissue_dice``,
+    ``all_tissue_pointing``) and, with ``distance``, ``hd95`` at the first offset.
     """
-    names = ("truth_pixels", "hd95", "pointing", *(f"dice_{i}" for i in range(len(offsets))))
-    row = dict.fromkeys(names, NAN)
+    names = ("truth_pixels", "hd95", "pointing", "all_tissue_dice", "all_tissue_pointing")
+    row = dict.fromkeys((*names, *(f"dice_{i}" for i in range(len(offsets)))), NAN)
     row["background_share"] = background_share(sample.heatmap, sample.tissue, sample.region)
     row["background_share_raw"] = background_share(sample.heatmap, sample.tissue, None)
     if sample.truth is not None:
@@ -67,6 +68,8 @@ def score_sample(sample: Sample, offsets: tuple[float, ...], *, distance: bool) 
     row["mask_pixels"] = float(masks[0].sum())
     row |= {f"dice_{i}": dice(mask, sample.truth) for i, mask in enumerate(masks)}
     row["pointing"] = points_inside(sample)
+    row["all_tissue_dice"] = dice(sample.tissue, sample.truth)
+    row["all_tissue_pointing"] = float(sample.truth[sample.tissue].mean()) if sample.tissue.any() else 0.0
     if distance:
         row["hd95"] = hausdorff95(masks[0], sample.truth)
     return row
