@@ -25,7 +25,7 @@ class Pose:
 
     def to_scanner(self, template_mm: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scanner position of a (3,) template position, before the elastic warp."""
-        return np.linalg.solve(self.matrix, template_mm - self.shift)
+        return np.asarray(np.linalg.solve(self.matrix, template_mm - self.shift), np.float64)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def draw_anatomy(
     brain = sampled[3] > 0.5 + 0.08 * grid.random_field(rng, 9)
     white, grey, fluid = _folded(rng, grid, sampled[:3])
     vessels = np.maximum(_tubes(rng, grid) * np.clip(2 * fluid + 0.25 * grey, 0, 1), sampled[4])
-    return Anatomy(*(field * brain for field in (white, grey, fluid)), brain, vessels * brain)
+    return Anatomy(white * brain, grey * brain, fluid * brain, brain, vessels * brain)
 
 
 def _scanner_points(grid: Grid) -> list[Field]:
@@ -94,11 +94,10 @@ def _sample(volume: Field, places: list[Field]) -> Field:
 
 def _folded(rng: np.random.Generator, grid: Grid, shares: list[Field]) -> tuple[Field, Field, Field]:
     """Sharpen the averaged maps into one person's: noise tips each voxel towards one tissue or another."""
-    atrophy = rng.uniform(0.75, 1.5)
-    sharpness = 2.2
+    atrophy, sharpness = np.float32(rng.uniform(0.75, 1.5)), np.float32(2.2)
     detail = [0.45 * grid.random_field(rng, 7) + 0.3 * grid.random_field(rng, 3.5) for _ in range(3)]
     weights = [np.maximum(share, 1e-4) ** sharpness * np.exp(tip) for share, tip in zip(shares, detail, strict=True)]
-    weights[2] *= np.float32(atrophy)
+    weights[2] *= atrophy
     total = weights[0] + weights[1] + weights[2]
     return weights[0] / total, weights[1] / total, weights[2] / total
 

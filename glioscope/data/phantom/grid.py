@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating]  # float32 in practice: numpy's types widen what its arrays do not
 
 IN_PLANE_MM = 240.0
 BRAIN_HEIGHT_MM = 138.0
@@ -55,6 +55,11 @@ class Grid:
     @cached_property
     def _splines(self) -> dict[float, list[sparse.csr_array]]:
         return {}
+
+    def nearest_slice(self, height: float) -> float:
+        """The height of the slice nearest to ``height``, both in millimetres from the middle."""
+        axis = self.axis(2)
+        return float(axis[np.abs(axis - height).argmin()])
 
     def random_field(self, rng: np.random.Generator, feature_mm: float) -> Field:
         """A smooth random field over the grid, mean 0, standard deviation about 1, blobs of about ``feature_mm``."""

@@ -38,6 +38,7 @@ def draw_subject(index: int, *, grid: Grid, seed: int) -> Subject:
     grade = grade_of(index)
     pose = draw_pose(rng, template)
     centre = pose.to_scanner(template.sites[rng.integers(len(template.sites))])
+    centre[2] = grid.nearest_slice(centre[2])  # slices far apart must not miss it
     plan = draw_plan(rng, grade, centre)
     push = Push(centre, plan.radius, plan.push)
     anatomy = draw_anatomy(rng, grid, template, pose=pose, push=push)

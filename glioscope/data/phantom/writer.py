@@ -14,12 +14,12 @@ from glioscope import atomic
 from glioscope.config import PhantomParams
 from glioscope.data.nifti import nifti_bytes
 from glioscope.data.phantom.grid import Grid
-from glioscope.data.phantom.subject import Grade, draw_subject, grade_of
+from glioscope.data.phantom.subject import draw_subject, grade_of
 from glioscope.data.phantom.template import load_template
-from glioscope.errors import OutputError
 from glioscope.progress import Tracker
 
 FOLDER = "MICCAI_BraTS2020_TrainingData"
+_MARKER = "phantom.json"
 _ABOUT = (
     "Synthetic subjects, drawn from the ICBM152 2009a template (Fonov et al., NeuroImage 2011; copyright 1993-2004 "
     "Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill University). No patient is "
@@ -45,20 +45,15 @@ def write_phantom(out: Path | str, params: PhantomParams, *, workers: int = 0) -
         ``out`` holds something else than a phantom, or cannot be written.
     """
     out = Path(out)
-    with atomic.disk_errors(out):
-        if out.exists() and not (out.is_dir() and ((out / "phantom.json").is_file() or not any(out.iterdir()))):
-            raise OutputError(
-                "is there already and is no phantom", where=out, hint="Choose another folder, or remove it yourself"
-            )
     grid = Grid(params.size, params.slices)
     names = [subject_name(index) for index in range(params.subjects)]
-    with atomic.new_folder(out) as scratch:
+    with atomic.new_folder(out, marker=_MARKER) as scratch:
         release = scratch / FOLDER
         with atomic.disk_errors(out):
             release.mkdir()
             _write_subjects(release, params, grid, workers=workers or os.cpu_count() or 1)
             _write_grades(release / "name_mapping.csv", names)
-        atomic.write_json(scratch / "phantom.json", {"about": _ABOUT, "parameters": params.model_dump()})
+        atomic.write_json(scratch / _MARKER, {"about": _ABOUT, "parameters": params.model_dump()})
     return out
 
 
@@ -99,6 +94,5 @@ def _write_subject(release: Path, index: int, grid: Grid, seed: int) -> None:
 
 def _write_grades(file: Path, names: list[str]) -> None:
     header = "Grade,BraTS_2017_subject_ID,BraTS_2018_subject_ID,TCGA_TCIA_subject_ID,BraTS_2019_subject_ID"
-    grades: list[Grade] = [grade_of(index) for index in range(len(names))]
-    rows = [f"{grade},NA,NA,NA,NA,{name}" for grade, name in zip(grades, names, strict=True)]
+    rows = [f"{grade_of(index)},NA,NA,NA,NA,{name}" for index, name in enumerate(names)]
     file.write_text("\n".join([f"{header},BraTS_2020_subject_ID", *rows]) + "\n")
