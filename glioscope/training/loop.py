@@ -49,7 +49,7 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
     resume: bool = False,
     name: str | None = None,
     progress: bool = True,
-    checkpoint_every_s: float = 60.0,
+    checkpoint_every_s: float = 120.0,
     checkpoint_every_updates: int = 0,
     metrics_textfile: str | Path | None = None,
     pushgateway: str | None = None,

@@ -29,7 +29,7 @@ class Optimiser:
         self.scheduler = _scheduler(self.optimizer, settings, updates)
         self.averaged: AveragedModel | None = None
         if settings.ema:
-            self.averaged = AveragedModel(network, multi_avg_fn=_warmed_average(settings.ema), use_buffers=True)
+            self.averaged = AveragedModel(network, multi_avg_fn=self._average, use_buffers=True)
 
     @property
     def learning_rate(self) -> float:
@@ -68,6 +68,20 @@ class Optimiser:
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
 
+    @torch.no_grad()
+    def _average(self, averaged: Any, current: Any, _updates: Tensor | int) -> None:
+        """An exponential average whose decay grows to the one asked for: a short run is not averaged with its start.
+
+        The number of updates comes from the schedule, as reading it from a tensor would make a GPU wait.
+        """
+        count = self.scheduler.last_epoch
+        share = 1 - min(self.settings.ema, (1 + count) / (10 + count))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, share)
+        else:  # BatchNorm's counters
+            for old, new in zip(averaged, current, strict=True):
+                old.copy_(new)
+
 
 def _scheduler(optimizer: torch.optim.Optimizer, settings: TrainSettings, updates: int) -> lr_scheduler.LRScheduler:
     if settings.schedule == "one_cycle":
@@ -75,19 +89,3 @@ def _scheduler(optimizer: torch.optim.Optimizer, settings: TrainSettings, update
     if settings.schedule == "cosine":
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=updates)
     return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
-
-
-def _warmed_average(decay: float) -> Any:
-    """An exponential average whose decay grows towards ``decay``: a short run is not averaged with its beginning."""
-
-    @torch.no_grad()
-    def average(averaged: Any, current: Any, updates: Tensor | int) -> None:
-        count = float(updates)
-        share = 1 - min(decay, (1 + count) / (10 + count))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, share)
-        else:  # BatchNorm's counters
-            for old, new in zip(averaged, current, strict=True):
-                old.copy_(new)
-
-    return average

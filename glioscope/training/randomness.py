@@ -38,15 +38,16 @@ def reproducible(device: torch.device) -> Iterator[None]:
     CUDA training is repeatable in everything but the order in which some kernels add.
     """
     on_cuda = device.type == "cuda"
-    were_deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    was_deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(not on_cuda)
-    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a debugging aid that writes every tensor twice
+    # A debugging aid of the deterministic mode, which would write every new tensor twice.
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = on_cuda
     try:
         with torch.random.fork_rng(devices=[device] if on_cuda else []):
             yield
     finally:
-        torch.use_deterministic_algorithms(were_deterministic)
+        torch.use_deterministic_algorithms(was_deterministic)
         deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = benchmark
