@@ -81,7 +81,7 @@ def read_nifti(
     zipped = data.startswith(GZIP_MAGIC)
     start = inflate_start(data, count=540) if zipped else data[:540]
     if zipped and len(start) < 540:
-        start = inflate(data, limit=SLACK, where=where)  # says what is wrong with the stream
+        start = inflate(data, expected=540, slack=SLACK, where=where)  # says what is wrong with the stream
     header = parse_header(start, where=where)
     shape = checked_shape(header, ndim=ndim, max_voxels=max_voxels, where=where)
     dtype = checked_dtype(header, where=where)
@@ -89,7 +89,7 @@ def read_nifti(
     offset = checked_offset(header, where=where)
     count = int(np.prod(shape))
     if zipped:
-        data = inflate(data, limit=offset + count * dtype.itemsize + SLACK, where=where)
+        data = inflate(data, expected=offset + count * dtype.itemsize, slack=SLACK, where=where)
     if len(data) < offset + count * dtype.itemsize:
         raise InputError(
             f"ends early: {len(data):,} bytes, its header promises {offset + count * dtype.itemsize:,}",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from glioscope.config import PhantomParams
 from glioscope.data.nifti import nifti_bytes
 from glioscope.data.phantom.grid import Grid
 from glioscope.data.phantom.subject import draw_subject, grade_of
-from glioscope.data.phantom.template import load_template
+from glioscope.data.workers import start_worker
+from glioscope.errors import OutputError
 from glioscope.progress import Tracker
 
 FOLDER = "MICCAI_BraTS2020_TrainingData"
@@ -37,7 +38,7 @@ def write_phantom(out: Path | str, params: PhantomParams, *, workers: int = 0) -
     Parameters
     ----------
     workers:
-        Processes; 0: one per core.
+        Processes; 0: one per core. With more than one, a script must call this under ``if __name__ == "__main__"``.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def write_phantom(out: Path | str, params: PhantomParams, *, workers: int = 0) -
         release = scratch / FOLDER
         with atomic.disk_errors(out):
             release.mkdir()
-            _write_subjects(release, params, grid, workers=workers or os.cpu_count() or 1)
+            _write_subjects(release, params, grid, workers=workers or len(os.sched_getaffinity(0)))
             _write_grades(release / "name_mapping.csv", names)
         atomic.write_json(scratch / _MARKER, {"about": _ABOUT, "parameters": params.model_dump()})
     return out
@@ -63,7 +64,6 @@ def subject_name(index: int) -> str:
 
 
 def _write_subjects(release: Path, params: PhantomParams, grid: Grid, *, workers: int) -> None:
-    load_template()  # before the processes start, so that they share it
     workers = min(workers, params.subjects)
     with Tracker("phantom", params.subjects) as tracker:
         if workers == 1:
@@ -71,16 +71,21 @@ def _write_subjects(release: Path, params: PhantomParams, grid: Grid, *, workers
                 _write_subject(release, index, grid, params.seed)
                 tracker.advance()
             return
-        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        # Forked from a clean server: no threads or locks of this process are copied.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
+        try:
             jobs = [pool.submit(_write_subject, release, index, grid, params.seed) for index in range(params.subjects)]
-            try:
-                for job in as_completed(jobs):
-                    job.result()
-                    tracker.advance()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+            for job in as_completed(jobs):
+                job.result()
+                tracker.advance()
+        except BrokenProcessPool as error:
+            raise OutputError(
+                "a worker process ended abruptly, out of memory perhaps", where=release, hint="Choose a smaller size"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _write_subject(release: Path, index: int, grid: Grid, seed: int) -> None:
