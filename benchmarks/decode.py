@@ -25,7 +25,6 @@ from glioscope.config import PhantomParams
 from glioscope.data.nifti import read_nifti
 from glioscope.data.phantom import write_phantom
 
-
 IN_A_ROW = 4  # the contrasts of a subject
 
 
