@@ -54,7 +54,7 @@ class IngestParams(Settings):
     folds: int = Field(0, ge=0, le=20, description="k-fold split by patient; 0: one split by the fractions")
     fold: int = Field(0, ge=0, description="Which fold is the test, from 0")
     seed: int = Field(0, ge=0, description="Seed of the split")
-    workers: int = Field(0, ge=0, description="Processes; 0: one per core")
+    workers: int = Field(0, ge=0, description="Processes; 0: one per core, six at most (2 GB)")
     skip_bad: bool = Field(False, description="Leave bad subjects out (listed in left_out.csv) instead of refusing")
 
     @model_validator(mode="after")

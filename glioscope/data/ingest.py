@@ -25,6 +25,8 @@ from glioscope.data.store_writer import complete_store
 from glioscope.errors import InputError, OutputError
 from glioscope.progress import Tracker
 
+_MOST_WORKERS = 6  # unless asked for more: each takes up to 250 MiB for a BraTS subject, and all stay below 2 GB
+
 
 def ingest(source: Source, params: IngestParams, out: Path) -> dict[str, Any]:
     """Turn ``source`` into a slice store at ``out``.
@@ -90,7 +92,7 @@ def _all_patients(source: Source, refs: list[CaseRef], params: IngestParams, wor
     patients: dict[str, list[CaseRef]] = defaultdict(list)
     for ref in refs:
         patients[ref.patient].append(ref)
-    workers = min(params.workers or len(os.sched_getaffinity(0)), len(patients))
+    workers = min(params.workers or min(len(os.sched_getaffinity(0)), _MOST_WORKERS), len(patients))
     slices = 0
     with Tracker("ingest", len(patients)) as tracker:
         for record in _map(source, list(patients.values()), params, work, workers):
