@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -34,6 +35,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": MUTED,
     "legend.frameon": False,
     "svg.hashsalt": "glioscope",
+    "text.parse_math": False,  # a class may be called "$x"
 }
 
 
@@ -63,6 +65,32 @@ def svg(figure: Figure, *, name: str) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = text.replace('href="#', f'href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
     return text.replace("<svg", f'<svg role="img" aria-label="{name}"', 1)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure, the title it has in the report, and a sentence on how to read it."""
+
+    figure: Figure
+    title: str
+    reading: str
+
+
+def draw_charts(table: SliceTable, history: dict[str, NDArray[np.float64]]) -> dict[str, Chart]:
+    """All charts that the numbers allow, by file name, in the report's order; see :func:`history_chart`."""
+    drawn = {
+        "confusion": Chart(confusion_chart(table), "Confusion", "Slices, and their share of the true class."),
+        "roc": Chart(roc_chart(table), "ROC", "Each class against the rest; area in brackets."),
+        "pr": Chart(precision_recall_chart(table), "Precision and recall", "Dotted: what chance would reach."),
+        "reliability": Chart(
+            reliability_chart(table), "Reliability", "Below the diagonal the model is too sure of itself."
+        ),
+    }
+    if np.isfinite(table.column("dice")).any():
+        drawn["dice"] = Chart(dice_chart(table), "Dice", "Every tumour slice, wrongly classified ones included.")
+    if "epoch" in history and "train_loss" in history:
+        drawn["learning"] = Chart(history_chart(history), "Learning", "Losses and validation scores by epoch.")
+    return drawn
 
 
 @_styled
@@ -137,10 +165,8 @@ def dice_chart(table: SliceTable) -> Figure:
 
 
 @_styled
-def history_chart(history: dict[str, NDArray[np.float64]]) -> Figure | None:
-    """Losses and, where recorded, validation scores by epoch; None where history.csv has no losses."""
-    if "epoch" not in history or "train_loss" not in history:
-        return None
+def history_chart(history: dict[str, NDArray[np.float64]]) -> Figure:
+    """Losses and, where recorded, validation scores by epoch; ``history`` holds the columns of history.csv."""
     figure = Figure(figsize=(7.2, 2.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     _lines(left, history, {"train_loss": "training", "val_loss": "validation"}, "loss")

@@ -144,18 +144,20 @@ def _scattered(values: NDArray[np.float64] | None, rows: NDArray[np.int64], size
 
 def _write(found: Evaluation, out: Path) -> None:
     # Drawing libraries take seconds to import and are not needed to measure.
+    from glioscope.evaluation.charts import draw_charts  # noqa: PLC0415
     from glioscope.evaluation.gallery import galleries  # noqa: PLC0415
     from glioscope.evaluation.model_card import write_model_card  # noqa: PLC0415
     from glioscope.evaluation.plots import write_plots  # noqa: PLC0415
-    from glioscope.evaluation.report import write_report  # noqa: PLC0415
+    from glioscope.evaluation.report import read_history, write_report  # noqa: PLC0415
 
     pictures = galleries(found)
+    charts = draw_charts(found.table, read_history(found.model_dir / "history.csv"))
     with atomic.new_folder(out, marker="metrics.json") as folder:
         atomic.write_json(folder / "metrics.json", found.metrics)
         write_table(folder / "slices.csv", found.table)
         _copy_model(found, folder / "model")
-        write_plots(folder / "plots", found, pictures)
-        write_report(folder / "report.html", found, pictures)
+        write_plots(folder / "plots", found.table, charts, pictures)
+        write_report(folder / "report.html", found, charts, pictures)
         write_model_card(folder / "model_card.md", found)
 
 

@@ -20,7 +20,7 @@ from glioscope.heatmap import evidence, scale_to_unit
 
 # Lesions cover a few percent of a slice, so most steps lie there.
 FRACTIONS = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0])
-_BLUR_OF_SIDE = 1 / 12
+_BLUR_OF_SIDE = 1 / 6  # wide enough that a lesion of a third of the head is gone
 _SSIM_WINDOW = 7
 
 Image = NDArray[np.float32]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +149,7 @@ def _panels(
     return stream.getvalue()
 
 
-def _enlarged(plane: NDArray[np.generic], *, order: int) -> NDArray[np.generic]:
+def _enlarged(plane: NDArray[Any], *, order: int) -> NDArray[Any]:
     return np.asarray(ndimage.zoom(plane, max(1.0, _SIDE / max(plane.shape)), order=order))
 
 

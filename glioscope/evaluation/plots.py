@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from glioscope.evaluation.calibration import reliability
-from glioscope.evaluation.charts import (
-    confusion_chart,
-    dice_chart,
-    png,
-    precision_recall_chart,
-    reliability_chart,
-    roc_chart,
-)
+from glioscope.evaluation.charts import Chart, png
 from glioscope.evaluation.curves import precision_recall_curves, roc_curves
 from glioscope.evaluation.gallery import Gallery
 from glioscope.evaluation.table import SliceTable
 
-if TYPE_CHECKING:
-    from glioscope.evaluation.evaluate import Evaluation
 
-
-def write_plots(folder: Path, found: Evaluation, galleries: Sequence[Gallery]) -> None:
-    """Write confusion, roc, pr, reliability and dice as PNG, their numbers as CSV, and gallery/KIND_NN.png."""
-    table = found.table
+def write_plots(folder: Path, table: SliceTable, charts: Mapping[str, Chart], galleries: Sequence[Gallery]) -> None:
+    """Write every chart as PNG, its numbers as CSV, and gallery/KIND_NN.png."""
     (folder / "gallery").mkdir(parents=True)
-    charts = {
-        "confusion": confusion_chart(table),
-        "roc": roc_chart(table),
-        "pr": precision_recall_chart(table),
-        "reliability": reliability_chart(table),
-    }
-    if np.isfinite(table.column("dice")).any():
-        charts["dice"] = dice_chart(table)
-    for name, figure in charts.items():
-        (folder / f"{name}.png").write_bytes(png(figure))
+    for name, chart in charts.items():
+        (folder / f"{name}.png").write_bytes(png(chart.figure))
     for gallery in galleries:
         for number, picture in enumerate(gallery.pictures, start=1):
             (folder / "gallery" / f"{gallery.name}_{number:02d}.png").write_bytes(picture.png)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from glioscope import atomic
-from glioscope.evaluation import charts
+from glioscope.evaluation.charts import Chart, svg
 from glioscope.evaluation.findings import summary, warnings
 from glioscope.evaluation.gallery import Gallery
 from glioscope.gate import Metrics, number
@@ -75,7 +75,7 @@ def environment() -> Environment:
     )
 
 
-def write_report(file: Path, found: Evaluation, galleries: Sequence[Gallery]) -> None:
+def write_report(file: Path, found: Evaluation, charts: Mapping[str, Chart], galleries: Sequence[Gallery]) -> None:
     """Write the report of one evaluation."""
     description = found.fitted.description
     text = (
@@ -87,7 +87,8 @@ def write_report(file: Path, found: Evaluation, galleries: Sequence[Gallery]) ->
             summary=summary(found.metrics),
             warnings=warnings(found.metrics),
             rows=list(_rows(found.metrics)),
-            charts=_charts(found),
+            # Made here from numbers and class names, which matplotlib escapes.
+            charts=[(chart, Markup(svg(chart.figure, name=chart.title))) for chart in charts.values()],  # noqa: S704
             galleries=galleries,
             facts=facts(found),
             picture=lambda png: Markup(f"data:image/png;base64,{base64.b64encode(png).decode()}"),  # noqa: S704 - base64
@@ -145,23 +146,6 @@ def _rows(metrics: Metrics) -> Iterator[Row]:
         interval = f"{form.format(low)} – {form.format(high)}" if low is not None and high is not None else ""
         ends = [None if x is None or kind != "share" else round(100 * min(max(x, 0), 1), 2) for x in (low, value, high)]
         yield Row(label, form.format(value), interval, low=ends[0], middle=ends[1], high=ends[2])
-
-
-def _charts(found: Evaluation) -> list[tuple[str, str, Markup]]:
-    table = found.table
-    drawn = [
-        ("Confusion", "Slices, and their share of the true class.", charts.confusion_chart(table)),
-        ("ROC", "Each class against the rest; area in brackets.", charts.roc_chart(table)),
-        ("Precision and recall", "Dotted: what chance would reach.", charts.precision_recall_chart(table)),
-        ("Reliability", "Below the diagonal the model is too sure of itself.", charts.reliability_chart(table)),
-    ]
-    if np.isfinite(table.column("dice")).any():
-        drawn.append(("Dice", "Every tumour slice, wrongly classified ones included.", charts.dice_chart(table)))
-    curves = charts.history_chart(read_history(found.model_dir / "history.csv"))
-    if curves is not None:
-        drawn.append(("Learning", "", curves))
-    # The drawings are made here from numbers and class names, and matplotlib escapes the names.
-    return [(title, text, Markup(charts.svg(figure, name=title))) for title, text, figure in drawn]  # noqa: S704
 
 
 def read_history(file: Path) -> dict[str, NDArray[np.float64]]:
