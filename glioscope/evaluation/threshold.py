@@ -1,6 +1,6 @@
 """The offset of the threshold rule, chosen on validation slices and never on those that are tested.
 
-The authors swept the offset against the test masks (docs/decisions/0002-threshold.md says what is done instead).
+The authors swept the offset against the test masks (docs/decisions/0010-threshold.md says what is done instead).
 """
 
 from __future__ import annotations
