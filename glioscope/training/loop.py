@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from glioscope.data import SliceStore
 
 READ_LOSS_EVERY = 10  # updates, on CUDA: to read a number the processor must wait for the card
-LOWER_RATE = "Lower --learning-rate, set --clip-norm 1, or use --precision fp32; the last checkpoint is from before"
+LOWER_RATE = "Lower --learning-rate, set --clip-norm 1, or use --precision fp32"
 
 
 def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
