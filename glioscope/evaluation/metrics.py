@@ -96,6 +96,10 @@ def _notes(tested: View, fitted: Fitted, store: SliceStore, split: str) -> list[
         notes.append(
             "The network was trained on slices that are tested here: these scores say little about new patients."
         )
+    elif trained_on is None:
+        notes.append(
+            "What the network was trained on is not recorded: its training patients may be among those tested."
+        )
     elif trained_on != store.digest:
         notes.append(
             "The network was trained on another store; that no patient is in both cannot be checked from here."

@@ -13,6 +13,7 @@ from glioscope.data import SliceStore
 from glioscope.errors import InputError, OutputError
 from glioscope.evaluation import evaluate
 from glioscope.evaluation.table import read_table
+from glioscope.evaluation.view import view
 from glioscope.gate import gate, number
 from glioscope.model_directory import read_description
 
@@ -178,3 +179,20 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path: Path, sto
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         evaluate(store, model, tmp_path / "file" / "out", PARAMS)
+
+
+def test_slices_that_were_trained_or_fitted_on_are_pointed_out(tmp_path: Path, store: SliceStore, model: Path):
+    metrics = evaluate(store, model, tmp_path / "out", PARAMS, split="all")
+    assert metrics["n_slices"] == 72
+    notes = " ".join(metrics["notes"])
+    assert "fitted on slices that are also tested here" in notes
+    assert "trained on slices that are tested here" in notes
+    assert "among them those it was trained on" in (tmp_path / "out/report.html").read_text()
+
+
+def test_a_store_with_fewer_classes_in_another_order_is_understood(tmp_path: Path, store: SliceStore, model: Path):
+    description = read_description(model)
+    seen = view(store, None, "test", description.model_copy(update={"classes": ["tumour", "odd", "no_tumour"]}))
+    names = [seen.classes[label] for label in seen.labels]
+    assert names == [row["label"] for row in store.index("test")]
+    assert seen.healthy == 2
