@@ -7,7 +7,7 @@ A field's name, default, range and description are stated once. ``None`` in :cla
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -171,7 +171,7 @@ class Params(Settings):
     phantom: PhantomParams = PhantomParams()
     ingest: IngestParams = IngestParams()
     networks: dict[Architecture, NetworkParams] = Field(
-        default_factory=lambda: {name: NetworkParams() for name in ARCHITECTURES}
+        default_factory=lambda: dict.fromkeys(get_args(Architecture), NetworkParams())
     )
     train: TrainParams = TrainParams()
     evaluate: EvaluateParams = EvaluateParams()

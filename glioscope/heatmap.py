@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +138,7 @@ def overlay(
     return (picture * 255).round().astype(np.uint8)
 
 
-def for_display(array: NDArray[np.generic], orientation: str | None) -> NDArray[np.generic]:
+def for_display(array: NDArray[Any], orientation: str | None) -> NDArray[Any]:
     """A slice (H, W, ...) the way radiologists look at it: volumes in LPS order are [x, y] and are shown [y, x]."""
     return np.swapaxes(array, 0, 1) if orientation == "LPS" else array
 

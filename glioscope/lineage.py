@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from glioscope.data.lineage import software
-
-_GIT_TIMEOUT_S = 10
+from glioscope.revision import git_revision, software
 
 
 def lineage(
@@ -42,7 +39,7 @@ def lineage(
     parameters, versions, image_digest (environment variable GLIOSCOPE_IMAGE_DIGEST). None where there is none.
     """
     start = Path(start or Path.cwd()).absolute()
-    revision, dirty = _git(start)
+    revision, dirty = git_revision(start)
     return {
         "git_revision": revision,
         "git_dirty": dirty,
@@ -55,30 +52,6 @@ def lineage(
         "versions": software(),
         "image_digest": os.environ.get("GLIOSCOPE_IMAGE_DIGEST") or None,
     }
-
-
-def _git(folder: Path) -> tuple[str | None, bool | None]:
-    if given := os.environ.get("GLIOSCOPE_GIT_REVISION"):  # an image has no repository
-        return given.removesuffix("-dirty"), given.endswith("-dirty")
-    revision = _run_git(folder, "rev-parse", "HEAD")
-    if revision is None:
-        return None, None
-    changed = _run_git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)dvc.lock")
-    return revision, None if changed is None else bool(changed)
-
-
-def _run_git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=_GIT_TIMEOUT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _upwards(folder: Path, name: str) -> Path | None:

@@ -56,9 +56,9 @@ def with_params(**groups: type[Settings]) -> Callable[[Callable[..., None]], Cal
         ]
         added.append(_params_option())
         required = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*kept, *added]]
-        run.__signature__ = signature.replace(parameters=required)  # type: ignore[attr-defined]
+        vars(run)["__signature__"] = signature.replace(parameters=required)
         run.__annotations__ = {p.name: p.annotation for p in required}
-        del run.__wrapped__  # type: ignore[attr-defined]
+        del vars(run)["__wrapped__"]
         return run
 
     return decorate
@@ -90,10 +90,8 @@ def _option(field: str, info: FieldInfo) -> inspect.Parameter:
     shown = "required" if default is PydanticUndefined else "from the recipe" if default is None else str(default)
     if default is None and "none:" in (info.description or ""):
         shown = _NONE
-    annotation = Annotated[
-        (str if optional_with_value else kind) | None,  # type: ignore[operator]
-        typer.Option(*names, help=info.description, show_default=shown),
-    ]
+    given: Any = (str if optional_with_value else kind) | None
+    annotation = Annotated[given, typer.Option(*names, help=info.description, show_default=shown)]
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 

@@ -4,49 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
 import re
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from glioscope import atomic
 from glioscope.config import IngestParams
 from glioscope.data.case import Case, CaseRef, Source
-from glioscope.data.lineage import software
 from glioscope.data.shards import file_digest, write_shard
 from glioscope.data.slices import fit_mask, prepare_slices
 from glioscope.data.store import FORMAT
+from glioscope.data.workers import start_worker as start_process
 from glioscope.errors import InputError, IntegrityError
+from glioscope.revision import software
 from glioscope.tissue import tissue_mask
 
 FOLDERS = ("images", "tissue", "masks")
-
 
 _job: tuple[Source, IngestParams, Path]
 
 
 def start_worker(source: Source, params: IngestParams, work: Path) -> None:
-    """Keep to one thread, and end with the parent: an orphan would go on writing into a folder that a rerun uses."""
+    """Prepare a worker process: :func:`glioscope.data.workers.start_worker`, and what all its patients share."""
     global _job  # noqa: PLW0603 - sent once to a worker, not with every patient: a source may list thousands of files
     _job = (source, params, work)
-    threadpool_limits(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(1)
+    start_process()
 
 
 def work_on(refs: list[CaseRef]) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from typing import Any
 from glioscope import atomic
 from glioscope.config import IngestParams
 from glioscope.data.case import Source
-from glioscope.data.lineage import git_revision, software
 from glioscope.data.shards import Shard, file_digest
 from glioscope.data.split import SPLITS
 from glioscope.data.store import COLUMNS, FORMAT, canonical_digest, content_digest
 from glioscope.errors import InputError
+from glioscope.revision import git_revision, software
 
 
 def complete_store(
@@ -74,7 +74,7 @@ def complete_store(
                 "sha256": files["sources.csv"]["sha256"],
             },
             "params": params.model_dump(exclude={"workers"}),
-            "git_revision": git_revision(),
+            "git_revision": git_revision(Path.cwd())[0],
             "software": software(),
         },
     }

@@ -30,7 +30,7 @@ def write_model(
         classes=list(store.classes),
         healthy=store.healthy,
         size=store.size,
-        orientation=store.orientation,  # type: ignore[arg-type]
+        orientation=store.orientation,
         normalisation=store.normalisation,
         training={
             "settings": this_run["settings"],
