@@ -20,7 +20,7 @@ from glioscope.config import (
     TrainParams,
     read_params,
 )
-from glioscope.errors import GlioscopeError
+from glioscope.errors import ConfigError, GlioscopeError
 from glioscope.options import with_params
 
 BUG, BAD_INPUT, REFUSED = 1, 2, 3
@@ -80,6 +80,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint, where there is one")
     ] = False,
+    or_restart: Annotated[
+        bool, typer.Option("--or-restart", help="With --resume: begin anew where the checkpoint is of another run")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train one network from image-level labels; the result is a model directory."""
@@ -87,8 +90,16 @@ def train(
     from glioscope.model_directory import read_description
     from glioscope.recipes import resolve
     from glioscope.training import train as run
+    from glioscope.training.run import OTHER_RUN
 
-    run(SliceStore.open(store), resolve(train, model, network), out, resume=resume)
+    settings = resolve(train, model, network)
+    try:
+        run(SliceStore.open(store), settings, out, resume=resume)
+    except ConfigError as error:
+        if not (or_restart and error.code == OTHER_RUN):
+            raise
+        print(f"begins anew: {error.what}", file=sys.stderr)
+        run(SliceStore.open(store), settings, out)
     description = read_description(out)
     _done(f"model directory in {out}", {"out": str(out), "weights_sha256": description.weights_sha256}, json)
 

@@ -59,6 +59,9 @@ class Run:
         self.optimiser.restore(state)
 
 
+OTHER_RUN = "other_run"
+
+
 def identity(store: SliceStore, settings: TrainSettings, *, processes: int) -> dict[str, Any]:
     """What two runs must share to be one run: settings (the device aside), data and number of processes."""
     return {
@@ -81,6 +84,7 @@ def require_same(found: dict[str, Any], wanted: dict[str, Any], *, where: Path) 
             f"cannot resume: {changes[0]}",
             where=where,
             hint="Give what it was begun with, choose another --out, or leave out --resume to begin anew",
+            code=OTHER_RUN,
         )
 
 
