@@ -152,7 +152,7 @@ def _write(found: Evaluation, out: Path) -> None:
 
     pictures = galleries(found)
     charts = draw_charts(found.table, read_history(found.model_dir / "history.csv"))
-    with atomic.new_folder(out, marker="metrics.json") as folder:
+    with atomic.new_folder(out, marker="metrics.json") as folder, atomic.disk_errors(out):
         atomic.write_json(folder / "metrics.json", found.metrics)
         write_table(folder / "slices.csv", found.table)
         _copy_model(found, folder / "model")
