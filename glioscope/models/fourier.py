@@ -25,9 +25,8 @@ def sinc_resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     along_h = resampling_matrix(height, tall, x.device, x.dtype)
     along_w = resampling_matrix(width, wide, x.device, x.dtype)
     if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
-        rows = torch.matmul(along_w, x.permute(0, 2, 3, 1))
-        columns = torch.matmul(along_h, rows.reshape(batch, height, wide * channels))
-        return columns.view(batch, tall, wide, channels).permute(0, 3, 1, 2)
+        columns = torch.matmul(along_h, x.permute(0, 2, 3, 1).reshape(batch, height, width * channels))
+        return torch.matmul(along_w, columns.view(batch, tall, width, channels)).permute(0, 3, 1, 2)
     return torch.matmul(along_h, torch.matmul(x, along_w.T))
 
 

@@ -86,4 +86,7 @@ class Head:
 def _maximum(features: Tensor, counted: Tensor | None) -> Tensor:
     if counted is not None:
         features = features.masked_fill(~counted[:, None], -math.inf)
-    return features.amax((2, 3))
+    # The first of equal maxima takes the whole gradient, as in the paper's pooling; amax would share it out.
+    if features.device.type == "cpu":
+        return functional.adaptive_max_pool2d(features, 1).flatten(1)
+    return features.flatten(2).max(2).values

@@ -27,7 +27,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("options", "expected"), REFUSED, ids=lambda value: str(value))
+@pytest.mark.parametrize(("options", "expected"), REFUSED, ids=str)
 def test_what_cannot_be_built_is_refused_in_one_line(options, expected):
     arguments = {"name": "gp_unet", "in_channels": 4, "num_classes": 3, "width": 4} | options
     with pytest.raises(ConfigError) as caught:
