@@ -75,7 +75,9 @@ def new_folder(path: Path, *, marker: str = "") -> Iterator[Path]:
     file ``marker``, which tells a result of ours from anything else. Raises :class:`OutputError` at once otherwise.
     """
     path = Path(path).absolute()
-    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (marker and (path / marker).exists()))):
+    # DVC leaves its .gitignore behind when it clears a stage's outputs.
+    empty = path.is_dir() and all(entry.name == ".gitignore" for entry in path.iterdir())
+    if path.exists() and not (empty or (path.is_dir() and marker and (path / marker).exists())):
         what = f"is in the way: a folder without {marker}" if marker else "is in the way"
         raise OutputError(what, where=path, hint="Choose another --out, or remove it yourself")
     with disk_errors(path):

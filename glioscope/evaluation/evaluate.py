@@ -76,24 +76,27 @@ def evaluate(
     tested = view(store, masks, split, description)
     if len(tested) == 0:
         raise InputError(f"has no slices in the split {split!r}", where=store.path, hint="Give another --split")
-    network = network.to(best_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    fitted = fit(
-        network, description, view(store, masks, "val", description), digest=store.digest, workers=params.workers
-    )
-    table = _measured(network, tested, fitted, params, split)
-    metrics = metrics_of(table, tested, fitted, store=store, split=split, params=params)
-    found = Evaluation(
-        network=network,
-        split_name=split,
-        split=tested,
-        fitted=fitted,
-        table=table,
-        metrics=metrics,
-        params=params,
-        store=store,
-        model_dir=model_dir,
-    )
-    _write(found, out)
+    # Opened first: a folder in the way should be known before minutes of work, not after.
+    with atomic.new_folder(out, marker="metrics.json") as folder:
+        network = network.to(best_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fitted = fit(
+            network, description, view(store, masks, "val", description), digest=store.digest, workers=params.workers
+        )
+        table = _measured(network, tested, fitted, params, split)
+        metrics = metrics_of(table, tested, fitted, store=store, split=split, params=params)
+        found = Evaluation(
+            network=network,
+            split_name=split,
+            split=tested,
+            fitted=fitted,
+            table=table,
+            metrics=metrics,
+            params=params,
+            store=store,
+            model_dir=model_dir,
+        )
+        with atomic.disk_errors(out):
+            _write(found, folder)
     return metrics
 
 
@@ -142,7 +145,7 @@ def _scattered(values: NDArray[np.float64] | None, rows: NDArray[np.int64], size
     return result
 
 
-def _write(found: Evaluation, out: Path) -> None:
+def _write(found: Evaluation, folder: Path) -> None:
     # Drawing libraries take seconds to import and are not needed to measure.
     from glioscope.evaluation.charts import draw_charts  # noqa: PLC0415
     from glioscope.evaluation.gallery import galleries  # noqa: PLC0415
@@ -152,13 +155,12 @@ def _write(found: Evaluation, out: Path) -> None:
 
     pictures = galleries(found)
     charts = draw_charts(found.table, read_history(found.model_dir / "history.csv"))
-    with atomic.new_folder(out, marker="metrics.json") as folder, atomic.disk_errors(out):
-        atomic.write_json(folder / "metrics.json", found.metrics)
-        write_table(folder / "slices.csv", found.table)
-        _copy_model(found, folder / "model")
-        write_plots(folder / "plots", found.table, charts, pictures)
-        write_report(folder / "report.html", found, charts, pictures)
-        write_model_card(folder / "model_card.md", found)
+    atomic.write_json(folder / "metrics.json", found.metrics)
+    write_table(folder / "slices.csv", found.table)
+    _copy_model(found, folder / "model")
+    write_plots(folder / "plots", found.table, charts, pictures)
+    write_report(folder / "report.html", found, charts, pictures)
+    write_model_card(folder / "model_card.md", found)
 
 
 def _copy_model(found: Evaluation, folder: Path) -> None:

@@ -196,3 +196,11 @@ def test_a_store_with_fewer_classes_in_another_order_is_understood(tmp_path: Pat
     names = [seen.classes[label] for label in seen.labels]
     assert names == [row["label"] for row in store.index("test")]
     assert seen.healthy == 2
+
+
+def test_a_strangers_folder_is_refused_before_any_work_and_left_alone(tmp_path: Path, store: SliceStore, model: Path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("precious")
+    with pytest.raises(OutputError, match="in the way"):
+        evaluate(store, model, tmp_path / "out", PARAMS)
+    assert [file.name for file in tmp_path.rglob("*")] == ["out", "thesis.tex"]
