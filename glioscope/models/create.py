@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torch import nn
+
 from glioscope.errors import ConfigError
 from glioscope.models.gp_recon_resnet import GPReconResNet
 from glioscope.models.gp_shuffle_unet import GPShuffleUNet
@@ -27,6 +29,7 @@ def create_model(
     num_classes: int,
     width: int = 64,
     depth: int | None = None,
+    dropout: float | None = None,
     norm: str = "none",
     pooling: str = "max",
     pool_region: str = "all",
@@ -46,6 +49,8 @@ def create_model(
         Channels of the first level, 1 to 512.
     depth:
         Levels of the U-Nets (None: 3), or residual blocks of GP-ReconResNet (None: 14).
+    dropout:
+        Share of channels dropped in training, 0 to 1 (None: the paper's, 0.5, in GP-ReconResNet 0.2).
     norm:
         "none": the paper's network. "batch": BatchNorm added, or, in GP-ReconResNet, in the place of InstanceNorm, so
         that at inference normalisation acts pixel by pixel.
@@ -69,6 +74,8 @@ def create_model(
     _require_whole("width", width, 1, 512)
     _require_whole("depth", depth, 1, largest_depth)
     _require_whole("pool_k", pool_k, 1, 1 << 30)
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ConfigError(f"dropout is {dropout!r}", hint="Give a number from 0 to below 1")
     if not 0 < pool_fraction <= 1:
         raise ConfigError(f"pool_fraction is {pool_fraction!r}", hint="Give a number above 0 and up to 1")
     if not (pool_sharpness > 0 and math.isfinite(pool_sharpness)):
@@ -82,6 +89,10 @@ def create_model(
     built: HeatmapNetwork = network(
         in_channels=in_channels, num_classes=num_classes, width=width, depth=depth, norm=norm, head=head
     )
+    if dropout is not None:
+        for module in built.modules():
+            if isinstance(module, nn.Dropout2d):
+                module.p = dropout
     return built
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from glioscope.errors import TrainingError
-from glioscope.models import create_model
+from glioscope.models import create_model, memory_format_for
 from glioscope.progress import Tracker
 from glioscope.recipes import TrainSettings
 from glioscope.training.augment import augment
@@ -117,14 +116,15 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
         total = settings.epochs * order.updates
 
         torch.manual_seed(settings.seed)
-        network: nn.Module = create_model(
+        built = create_model(
             settings.architecture,
             in_channels=len(store.channels),
             num_classes=len(store.classes),
             **settings.network_options(),
         )
-        network = world.synchronise_batch_norm(network).to(device)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout = memory_format_for(built, device, training=True)
+        network: nn.Module = world.synchronise_batch_norm(built).to(device)
+        network = network.to(memory_format=layout)  # type: ignore[call-overload]
         run = Run(network, Optimiser(network, settings, updates=total), History(total))
         if saved is not None:
             run.restore(saved)
@@ -153,7 +153,7 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
                     loss = torch.zeros((), device=device)
                     for number, batch in enumerate(itertools.islice(batches, len(indices)), start=1):
                         images, tissue = augment(batch.images, batch.tissue, generator=generator, settings=settings)
-                        images = images.contiguous(memory_format=torch.channels_last)
+                        images = images.contiguous(memory_format=layout)
                         with world.exchange_gradients(parallel, now=number == len(indices)):
                             with autocast(device, precision):
                                 logits = parallel(images, tissue).logits
