@@ -38,7 +38,11 @@ serve: setup ## TorchServe with the model that `dvc repro` made, until Ctrl-C
 	python -m serving.start $(MAR)
 
 bench: setup ## the figures of the README's performance table
-	python -m benchmarks
+	python benchmarks/decode.py
+	python benchmarks/ingest.py
+	python benchmarks/feed.py
+	python benchmarks/evaluate.py
+	python benchmarks/train_step.py
 
 lock: ## pin what is installed now (run in a fresh .venv with all extras)
 	.venv/bin/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[^+]*)\+.*/\1/' | grep -v '@ file' > requirements.lock

@@ -29,6 +29,7 @@ _ALIASES = {
 }
 _NIFTI = (".nii", ".nii.gz")
 _AFFINE_TOLERANCE = 1e-3
+_CONTEXT = 4
 
 
 @dataclass(frozen=True)
@@ -158,21 +159,32 @@ def describe(prediction: Prediction, model: ModelDescription) -> dict[str, Any]:
 
 
 def overlay_png(prediction: Prediction, scan: Scan) -> bytes:
-    """The slice with the largest mask (else the hottest) beside itself with heatmap and outline, as PNG."""
-    heatmap, mask, image = prediction.heatmap, prediction.mask, scan.image
-    if heatmap.ndim == 3:
-        area = mask.sum(axis=(0, 1))
-        index = int(area.argmax()) if area.any() else int(np.unravel_index(heatmap.argmax(), heatmap.shape)[2])
-        heatmap, mask, image = heatmap[..., index], mask[..., index], image[..., index]
+    """Slices above, the same with heatmap and outline of the mask below, as PNG.
+
+    Of a volume: the slice with the largest mask (else the hottest) and :data:`_CONTEXT` more, evenly spread.
+    """
     orientation = "LPS" if scan.affine is not None else None
-    grey = for_display(scale_to_unit(image[-1].astype(np.float32)), orientation)
-    heat = for_display(scale_to_unit(heatmap), orientation)
-    outline = for_display(mask, orientation)
-    plain = overlay(grey, np.zeros_like(heat))
-    shown = np.concatenate([plain, overlay(grey, heat, mask=outline)], axis=1)
+    # The last contrast is FLAIR, where there are four; a slice is a volume of one.
+    arrays = (prediction.heatmap, prediction.mask, scan.image[-1])
+    heatmap, mask, image = (array if array.ndim > 2 else array[..., None] for array in arrays)
+    low, high = float(heatmap.min()), float(heatmap.max())
+    columns = []
+    for index in _shown(prediction, heatmap, mask):
+        grey = for_display(scale_to_unit(image[..., index].astype(np.float32)), orientation)
+        heat = for_display((heatmap[..., index] - low) / max(high - low, 1e-12), orientation)
+        outline = for_display(mask[..., index], orientation)
+        columns.append(np.concatenate([overlay(grey, np.zeros_like(heat)), overlay(grey, heat, mask=outline)]))
     stream = io.BytesIO()
-    Image.fromarray(shown).save(stream, format="PNG")
+    Image.fromarray(np.concatenate(columns, axis=1)).save(stream, format="PNG")
     return stream.getvalue()
+
+
+def _shown(prediction: Prediction, heatmap: NDArray[Any], mask: NDArray[Any]) -> list[int]:
+    area = mask.sum(axis=(0, 1))
+    peak = int(area.argmax()) if area.any() else int(heatmap.max(axis=(0, 1)).argmax())
+    held = [one.index for one in prediction.slices]
+    spread = np.linspace(0, len(held) - 1, _CONTEXT + 2)[1:-1].round().astype(int)
+    return sorted({peak, *(held[place] for place in spread)})
 
 
 def _from_one(file: Path, model: ModelDescription) -> Scan:
