@@ -104,6 +104,7 @@ class TrainParams(Settings):
     scale: float | None = Field(None, ge=0, lt=1, description="Random zoom, ± this share")
     intensity: float | None = Field(None, ge=0, lt=1, description="Random gain and gamma per channel, ± this share")
     dropout: float | None = Field(None, ge=0, lt=1, description="Share of channels dropped in training")
+    views: int | None = Field(None, ge=1, le=2, description="2: decide from a slice and itself turned, in training")
     norm: Norm | None = Field(None, description="Normalisation layers added to GP-UNet: none (paper) or batch")
     pooling: Pooling | None = Field(None, description="How the heatmap becomes logits; max is the paper's head")
     pool_region: PoolRegion | None = Field(None, description="Where evidence may lie: all pixels (paper) or tissue")

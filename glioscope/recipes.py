@@ -24,6 +24,7 @@ _PAPER: dict[str, Any] = {
     "flip": True,
     "scale": 0.0,
     "intensity": 0.0,
+    "views": 1,
     "norm": "none",
     "pooling": "max",
     "pool_region": "all",
@@ -46,6 +47,7 @@ _GLIOSCOPE: dict[str, Any] = _PAPER | {
     "rotation": 180.0,
     "scale": 0.1,
     "intensity": 0.1,
+    "views": 2,
     "norm": "batch",
     "pooling": "top_fraction",
     "pool_region": "tissue",
@@ -95,6 +97,7 @@ class TrainSettings(Settings):
     flip: bool
     scale: float
     intensity: float
+    views: int
 
     def network_options(self) -> dict[str, Any]:
         """The keywords of :func:`glioscope.models.create_model` beside the channels and classes."""

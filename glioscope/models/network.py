@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from glioscope.errors import InputError
 from glioscope.models.head import Head
 from glioscope.models.output import NetworkOutput
+from glioscope.models.turn import turned, turned_back
 
 
 class HeatmapNetwork(nn.Module, ABC):
@@ -36,8 +38,13 @@ class HeatmapNetwork(nn.Module, ABC):
     def check_size(self, height: int, width: int) -> None:
         """Raise :class:`InputError` where the network cannot take slices of this size."""
 
-    def forward(self, x: Tensor, tissue: Tensor | None = None) -> NetworkOutput:
-        """Classify ``x``; see the class."""
+    def forward(self, x: Tensor, tissue: Tensor | None = None, turn: int = 0) -> NetworkOutput:
+        """Classify ``x``; see the class.
+
+        ``turn``, 1 to 7: decide from the mean of two views, the slice and the slice turned, brought back
+        (:mod:`glioscope.models.turn`). Evidence that stands beside its lesion turns the wrong way and does not add up, so training
+        with random turns pulls it onto the lesion (docs/decisions/0015-two-views.md).
+        """
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise InputError(
                 f"input has shape {tuple(x.shape)}, the network needs (B, {self.in_channels}, H, W)",
@@ -46,7 +53,15 @@ class HeatmapNetwork(nn.Module, ABC):
         if not x.is_floating_point():
             raise InputError(f"input is {x.dtype}, the network needs floats", hint="Normalise the slices first")
         self.check_size(x.shape[2], x.shape[3])
-        return self.head(self.features(x), self.head_convolution, tissue, heatmap=not self.training)
+        features = self.features(x) if turn == 0 else self._over_two_views(x, turn)
+        return self.head(features, self.head_convolution, tissue, heatmap=not self.training)
+
+    def _over_two_views(self, x: Tensor, turn: int) -> Tensor:
+        channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        both = torch.cat([x, turned(x, turn)])
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        plain, other = self.features(both.contiguous(memory_format=layout)).chunk(2)
+        return (plain + turned_back(other, turn)) / 2
 
 
 def require_size(height: int, width: int, *, smallest: int, multiple: int = 1) -> None:

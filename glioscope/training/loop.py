@@ -28,7 +28,7 @@ from glioscope.training.history import History
 from glioscope.training.optimise import Optimiser
 from glioscope.training.order import Order
 from glioscope.training.precision import autocast, choose_precision
-from glioscope.training.randomness import reproducible, seed_update
+from glioscope.training.randomness import draw_turn, reproducible, seed_update
 from glioscope.training.report import Report
 from glioscope.training.run import Run, identity, is_finished, require_replaceable, require_same
 from glioscope.training.telemetry import Telemetry
@@ -155,9 +155,10 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
                     for number, batch in enumerate(itertools.islice(batches, len(indices)), start=1):
                         images, tissue = augment(batch.images, batch.tissue, generator=generator, settings=settings)
                         images = images.contiguous(memory_format=layout)
+                        turn = draw_turn(settings.views, images, generator)
                         with world.exchange_gradients(parallel, now=number == len(indices)):
                             with autocast(device, precision):
-                                logits = parallel(images, tissue).logits
+                                logits = parallel(images, tissue, turn=turn).logits
                             part = functional.cross_entropy(logits, batch.labels, weight=weights) / len(indices)
                             part.backward()
                         loss += part.detach()

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch.utils import deterministic
 
+from glioscope.models.turn import TURNS, TURNS_OF_A_RECTANGLE
+
 _ORDER, _AUGMENT, _NETWORK = 0, 1, 2
 
 
@@ -25,6 +27,14 @@ def seed_update(generator: torch.Generator, *, seed: int, epoch: int, update: in
     """Seed ``generator`` (augmentation) and torch's global generators (dropout) for one update."""
     generator.manual_seed(_derive(seed, _AUGMENT, epoch, update, rank))
     torch.manual_seed(_derive(seed, _NETWORK, epoch, update, rank))
+
+
+def draw_turn(views: int, images: torch.Tensor, generator: torch.Generator) -> int:
+    """The turn of the second view of one batch (B, C, H, W); 0, none, where ``views`` is 1."""
+    if views == 1:
+        return 0
+    turns = TURNS if images.shape[2] == images.shape[3] else TURNS_OF_A_RECTANGLE
+    return turns[int(torch.randint(len(turns), (), generator=generator))]
 
 
 def _derive(*words: int) -> int:
