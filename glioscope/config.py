@@ -33,7 +33,7 @@ class PhantomParams(Settings):
     """The synthetic data set."""
 
     subjects: int = Field(48, ge=1, le=100_000, description="Synthetic subjects to write")
-    size: int = Field(96, ge=32, le=512, description="In-plane size of the volumes, pixels")
+    size: int = Field(64, ge=32, le=512, description="In-plane size of the volumes, pixels")
     slices: int = Field(24, ge=4, le=256, description="Axial slices per volume")
     seed: int = Field(0, ge=0, description="Seed of everything random")
 
@@ -43,7 +43,7 @@ class IngestParams(Settings):
 
     kind: Kind = Field("brats", description="Layout of the source")
     size: int | None = Field(
-        96, ge=16, le=1024, description="In-plane size of stored slices, pixels; none: as they come"
+        64, ge=16, le=1024, description="In-plane size of stored slices, pixels; none: as they come"
     )
     normalisation: Normalisation = Field(
         "median", description="max: by the maximum over all channels (paper); median: each channel by its tissue median"

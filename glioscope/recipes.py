@@ -35,7 +35,7 @@ _PAPER: dict[str, Any] = {
 
 # Ours: evidence only where there is tissue, pixel-wise normalisation, a short schedule that a laptop finishes.
 _GLIOSCOPE: dict[str, Any] = _PAPER | {
-    "epochs": 12,
+    "epochs": 8,
     "batch_size": 16,
     "accumulate": 1,
     "optimizer": "adamw",

@@ -42,8 +42,8 @@ class HeatmapNetwork(nn.Module, ABC):
         """Classify ``x``; see the class.
 
         ``turn``, 1 to 7: decide from the mean of two views, the slice and the slice turned, brought back
-        (:mod:`glioscope.models.turn`). Evidence that stands beside its lesion turns the wrong way and does not add up, so training
-        with random turns pulls it onto the lesion (docs/decisions/0015-two-views.md).
+        (:mod:`glioscope.models.turn`). Evidence that stands beside its lesion turns the wrong way and does not add up,
+        so training with random turns pulls it onto the lesion (docs/decisions/0015-two-views.md).
         """
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise InputError(
