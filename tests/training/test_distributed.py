@@ -91,15 +91,18 @@ def test_several_processes_cannot_be_given_one_card(monkeypatch):
 
 @pytest.mark.slow
 def test_torchrun_starts_it(trained, store_path, tmp_path):
-    script = tmp_path / "run.py"
-    store, out = (f"pathlib.Path({str(path)!r})" for path in (store_path, tmp_path / "model"))
-    script.write_text(
-        "import pathlib\n"
-        "from small_training import train_in_process\n"
-        f"train_in_process({store}, {out}, {CHANGES}, {{}})\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    choices = small_settings(**CHANGES).model_dump()
+    given = {"width", "depth", "epochs", "batch_size", "device", "precision", *CHANGES}
+    options = [word for name in sorted(given) for word in _option(name, choices[name])]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    stage = ["-m", "glioscope", "train", str(store_path), "--model", "gp_unet", "--out", str(tmp_path / "model")]
+    command = [*launcher, *stage, *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert weights_sha256(tmp_path / "model") == weights_sha256(trained)
+
+
+def _option(name, value):
+    flag = name.replace("_", "-")
+    return [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
