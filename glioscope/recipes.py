@@ -59,7 +59,7 @@ RECIPES: dict[str, dict[str, Any]] = {"paper": _PAPER, "glioscope": _GLIOSCOPE}
 # evidence drift to anatomy (docs/decisions/0014-no-dropout.md), so ours drops none.
 _NETWORKS: dict[str, dict[str, tuple[int, int, float]]] = {
     "paper": {"gp_unet": (64, 3, 0.5), "gp_shuffle_unet": (64, 3, 0.5), "gp_recon_resnet": (64, 14, 0.2)},
-    "glioscope": {"gp_unet": (16, 3, 0.0), "gp_shuffle_unet": (8, 3, 0.0), "gp_recon_resnet": (12, 3, 0.0)},
+    "glioscope": {"gp_unet": (16, 3, 0.0), "gp_shuffle_unet": (6, 3, 0.0), "gp_recon_resnet": (12, 3, 0.0)},
 }
 
 
