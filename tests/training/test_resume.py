@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from small_training import small_settings, train_in_process, weights_sha256, write_store
 
 from glioscope.data import SliceStore
@@ -90,6 +91,15 @@ def killed(processes, store_path, tmp_path_factory) -> Path:
     process.start()
     assert _kill_in_the_middle(process, out.with_name(".model.checkpoint"), random.Random(3))
     return out.with_name(".model.checkpoint")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As many as the processes use: sums over another number of threads round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
