@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from glioscope.models import create_model, memory_format_for
 from glioscope.models.network import HeatmapNetwork
-from glioscope.training.precision import autocast, choose_device, choose_precision
+from glioscope.precision import autocast, choose_device, choose_precision
 
 NETWORKS = ("gp_unet", "gp_shuffle_unet", "gp_recon_resnet")
 LIGHT_BATCH = 2  # for the two large networks where no batch is given

@@ -12,7 +12,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from glioscope.errors import ConfigError, TrainingError
-from glioscope.training.precision import choose_device
+from glioscope.precision import choose_device
 
 
 @dataclass(frozen=True)

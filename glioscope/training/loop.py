@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from glioscope.errors import TrainingError
 from glioscope.models import create_model, memory_format_for
+from glioscope.precision import autocast, choose_precision
 from glioscope.progress import Tracker
 from glioscope.recipes import TrainSettings
 from glioscope.training.augment import augment
@@ -27,7 +28,6 @@ from glioscope.training.finish import write_model
 from glioscope.training.history import History
 from glioscope.training.optimise import Optimiser
 from glioscope.training.order import Order
-from glioscope.training.precision import autocast, choose_precision
 from glioscope.training.randomness import draw_turn, reproducible, seed_update
 from glioscope.training.report import Report
 from glioscope.training.run import Run, identity, is_finished, require_replaceable, require_same

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glioscope.drift import tissue_sample
+
 if TYPE_CHECKING:
     from glioscope.data import SliceStore
 
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 MOST_SLICES = 1024
-PIXELS_PER_SLICE = 1000
 
 
 def reference_statistics(store: SliceStore) -> dict[str, Any]:
@@ -28,11 +29,11 @@ def reference_statistics(store: SliceStore) -> dict[str, Any]:
     shares: list[float] = []
     for index in chosen:
         inside = np.asarray(tissue[int(index)], dtype=bool)
-        values = np.asarray(images[int(index)], dtype=np.float32)[:, inside]
+        image = np.asarray(images[int(index)], dtype=np.float32)
         shares.append(float(inside.mean()))
-        if values.size:
-            means.append(values.mean(1))
-            pixels.append(values[:, :: max(values.shape[1] // PIXELS_PER_SLICE, 1)])
+        if inside.any():
+            means.append(image[:, inside].mean(1))
+            pixels.append(tissue_sample(image, inside))
     if not pixels:
         return {}
     every, slice_means = np.concatenate(pixels, 1), np.stack(means, 1)

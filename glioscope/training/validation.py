@@ -10,9 +10,9 @@ from sklearn.metrics import f1_score, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
+from glioscope.precision import autocast
 from glioscope.training.distributed import World
 from glioscope.training.feed import Feed
-from glioscope.training.precision import autocast
 
 
 @torch.no_grad()

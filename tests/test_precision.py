@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from glioscope.errors import ConfigError
-from glioscope.training.precision import autocast, choose_device, choose_precision, has_bf16
+from glioscope.precision import autocast, choose_device, choose_precision, has_bf16
 
 CPU = torch.device("cpu")
 
