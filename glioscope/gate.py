@@ -74,8 +74,8 @@ def gate(metrics: Path, rules: GateParams, out: Path, *, champion: Path | None =
             from glioscope.evaluation.table import read_table  # noqa: PLC0415  (scientific libraries, slow to import)
 
             tables = (
-                read_table(files[0], healthy=ours.get("healthy")),
-                read_table(files[1], healthy=theirs.get("healthy")),
+                read_table(files[0], healthy=ours.get("healthy"), volume_temperature=_volume_temperature(ours)),
+                read_table(files[1], healthy=theirs.get("healthy"), volume_temperature=_volume_temperature(theirs)),
             )
     decision = decide(ours, rules, champion=theirs, tables=tables)
     lineage = {"metrics": ours.get("lineage"), "champion": theirs.get("lineage") if theirs else None}
@@ -177,7 +177,7 @@ def _against_champion(
         if certainty is None:
             passed = drop <= rule.max_drop + 1e-12
             verdict = f"worse by {'no more' if passed else 'more'} than {rule.max_drop:g}"
-            said += f": {verdict} (values only; not paired: {pairing.reason})"
+            said += f": {verdict} (values only; not paired: {pairing.reason_for(rule.metric)})"
         else:
             passed = certainty < rule.confidence
             numbers |= {"certainty": certainty, "confidence": rule.confidence}
@@ -206,6 +206,10 @@ def lookup(metrics: Metrics, name: str) -> Any:
     for part in name.split("."):
         found = found.get(part) if isinstance(found, dict) else None
     return found
+
+
+def _volume_temperature(metrics: Metrics) -> float:
+    return number(metrics, "calibration.volume_temperature") or 1.0
 
 
 def _short(value: Any) -> str:

@@ -36,10 +36,16 @@ class Threshold(_Part):
 
 
 class Calibration(_Part):
-    """Probabilities are ``softmax(logits / temperature)``; ``fitted_on`` is None while not calibrated."""
+    """Probabilities of a slice are ``softmax(logits / temperature)``; ``fitted_on`` is None while not calibrated.
+
+    ``volume_temperature`` sharpens or softens a volume's decision (see :func:`glioscope.volume_rule.decide`);
+    ``volume_fitted_on`` is None where it was not fitted.
+    """
 
     temperature: float = Field(1.0, gt=0)
     fitted_on: str | None = None
+    volume_temperature: float = Field(1.0, gt=0)
+    volume_fitted_on: str | None = None
 
 
 class ModelDescription(_Part):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from glioscope.evaluation.table import SliceTable
+from glioscope.evaluation.view import View
 
 
 def random_table(
@@ -30,4 +31,21 @@ def random_table(
         classes=classes,
         healthy=healthy,
         columns={"dice": dice, "pointing": np.where(tumour, (rng.random(n) < 0.8) * 1.0, np.nan)},
+    )
+
+
+def view_of(slices: SliceTable, images: np.ndarray) -> View:
+    """The split that a table could have come from, with ``images`` (N, C, H, W) that are tissue all over."""
+    return View(
+        images=images,
+        tissue=np.ones((len(slices), *images.shape[2:]), bool),
+        masks=None,
+        known=np.zeros(len(slices), bool),
+        labels=slices.labels,
+        cases=list(slices.cases),
+        slices=list(slices.slices),
+        patients=list(slices.patients),
+        classes=slices.classes,
+        healthy=None if slices.healthy is None else slices.classes.index(slices.healthy),
+        restricted=True,
     )

@@ -1,6 +1,7 @@
 """The gate refuses with reasons, and never passes on what it cannot read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,34 @@ def test_without_tables_values_are_compared_and_it_says_so(tmp_path: Path):
     assert gate(close, PAIR_RULES, tmp_path / "gate.json", champion=champion).passed
     (reason,) = gate(far, PAIR_RULES, tmp_path / "gate.json", champion=champion).reasons
     assert "not paired: slices.csv is missing" in reason
+
+
+def test_subjects_are_compared_pairwise_too(tmp_path: Path):
+    by_subject = rules({"metric": F1, "min": 0}, champion=(ChampionRule(metric="subjects.f1_macro", max_drop=0.02),))
+    files = []
+    labels = np.arange(400) % 20 % 2 + 1  # patients are LGG and HGG by turns
+    for name, seen in (("champion", labels), ("challenger", np.ones(400, int))):
+        table = replace(random_table(n=400, patients=20), labels=labels, probabilities=0.8 * np.eye(3)[seen] + 0.2 / 3)
+        files.append(write(tmp_path / name, table))
+        found = json.loads(files[-1].read_text())
+        found["subjects"] = {"f1_macro": {"value": value(table, "subjects.f1_macro")}}
+        files[-1].write_text(json.dumps(found))
+    check = gate(files[1], by_subject, tmp_path / "gate.json", champion=files[0]).checks[-1]
+    assert not check.passed
+    assert check.numbers["paired"] is True
+
+
+def test_a_score_that_is_not_made_from_slices_is_compared_by_value_and_it_says_why(tmp_path: Path):
+    name = "classification.per_class.LGG.f1"
+    files = [write(tmp_path / "a", random_table()), write(tmp_path / "b", random_table(skill=3))]
+    for file in files:
+        found = json.loads(file.read_text())
+        found["classification"]["per_class"] = {"LGG": {"f1": 0.5}}
+        file.write_text(json.dumps(found))
+    rule = rules({"metric": F1, "min": 0}, champion=(ChampionRule(metric=name, max_drop=0.02),))
+    check = gate(files[0], rule, tmp_path / "gate.json", champion=files[1]).checks[-1]
+    assert check.passed
+    assert f"not paired: slices.csv does not hold what {name} is made from" in check.reason
 
 
 def test_a_table_of_other_metrics_is_not_used(tmp_path: Path):

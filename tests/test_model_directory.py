@@ -25,6 +25,15 @@ def test_it_comes_back_as_written(tmp_path: Path) -> None:
         assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
 
 
+def test_a_model_from_before_volumes_had_a_temperature_still_loads(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model")
+    raw = json.loads((path / "model.json").read_text())
+    del raw["calibration"]["volume_temperature"], raw["calibration"]["volume_fitted_on"]
+    (path / "model.json").write_text(json.dumps(raw))
+    calibration = read_description(path).calibration
+    assert (calibration.volume_temperature, calibration.volume_fitted_on) == (1.0, None)
+
+
 def test_it_says_research_only(tmp_path: Path) -> None:
     assert "Not a medical device" in read_description(write_model(tmp_path / "model")).disclaimer
 

@@ -102,7 +102,7 @@ def evaluate(
 
 def _measured(network: nn.Module, tested: View, fitted: Fitted, params: EvaluateParams, split: str) -> SliceTable:
     offsets = (fitted.description.threshold.offset, 0.0)
-    temperature = fitted.description.calibration.temperature
+    calibration = fitted.description.calibration
     found = measure(network, tested, offsets=offsets, distance=True, workers=params.workers, title=split)
     columns = {name: found.columns[name] for name in found.columns if not name.startswith("dice_")}
     columns |= {"dice": found.columns["dice_0"], "dice_untuned": found.columns["dice_1"]}
@@ -130,12 +130,17 @@ def _measured(network: nn.Module, tested: View, fitted: Fitted, params: Evaluate
         tested,
         rows,
         found.predicted,
-        temperature=temperature,
+        temperature=calibration.temperature,
         seed=params.seed,
         title=f"{split}, faithfulness",
     )
     columns |= {name: _scattered(values, rows, len(tested)) for name, values in tests.items()}
-    return table_of(tested, probabilities(found.logits, temperature), columns)
+    return table_of(
+        tested,
+        probabilities(found.logits, calibration.temperature),
+        columns,
+        volume_temperature=calibration.volume_temperature,
+    )
 
 
 def _scattered(values: NDArray[np.float64] | None, rows: NDArray[np.int64], size: int) -> NDArray[np.float64]:

@@ -100,6 +100,7 @@ def warnings(metrics: Metrics) -> list[Finding]:
             found.append(f"No slice of this split is {name}: nothing is known about that class here.")
         elif scores["recall"] < 0.5:
             found.append(f"{1 - scores['recall']:.0%} of the {name} slices are missed.")
+    found += _about_subjects(metrics)
     if metrics["n_patients"] < _FEW_PATIENTS:
         found.append(
             f"{metrics['n_patients']} patients are few: another {metrics['n_patients']} may give other numbers."
@@ -109,6 +110,28 @@ def warnings(metrics: Metrics) -> list[Finding]:
     ]
     found += metrics["notes"]
     return [Finding(text, warning=True) for text in found]
+
+
+def _about_subjects(metrics: Metrics) -> list[str]:
+    found = []
+    healthy = (lookup(metrics, "subjects.per_class") or {}).get(metrics["healthy"])
+    if healthy is not None and healthy["support"] == 0:
+        found.append(
+            "No subject of this split is without a tumour, so accuracy per subject says nothing about false alarms; "
+            "what their tumour-free slices alone are called does."
+        )
+    ours = number(metrics, "subjects.f1_macro")
+    simpler = {
+        "The hottest slice alone": number(metrics, "subjects.baselines.hottest_slice.f1_macro"),
+        "The mean of all slices": number(metrics, "subjects.baselines.mean_of_slices.f1_macro"),
+    }
+    for name, other in simpler.items():
+        if ours is not None and other is not None and other > ours:
+            found.append(f"{name} decides on subjects better (macro F1 {other:.2f}) than the rule ({ours:.2f}).")
+    alarms = number(metrics, "subjects.false_alarm_rate")
+    if alarms is not None and alarms > 0.1:
+        found.append(f"Shown only the tumour-free slices of a subject, it still says tumour for {alarms:.0%} of them.")
+    return found
 
 
 def with_interval(metrics: Metrics, name: str) -> str:

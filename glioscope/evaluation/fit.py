@@ -9,16 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from glioscope.evaluation.calibration import fit_temperature, probabilities
+from glioscope.evaluation.calibration import fit_temperature, fit_volume_temperature, probabilities
+from glioscope.evaluation.limits import limits
 from glioscope.evaluation.measure import Measured, measure, measure_grad_cam
 from glioscope.evaluation.scores import value
+from glioscope.evaluation.subjects import subject_table
 from glioscope.evaluation.table import SliceTable
 from glioscope.evaluation.threshold import OFFSETS, choose_offset, spread
 from glioscope.evaluation.view import View
 from glioscope.model_directory import Calibration, ModelDescription, Threshold
 
 _GRAD_CAM_SLICES = 400
-_LIMIT_PERCENTILE = 95
+_LEAST_SUBJECTS = 10
 _SCORES = {
     "f1_macro": "classification.f1_macro",
     "auroc_macro": "classification.auroc_macro",
@@ -58,21 +60,42 @@ def fit(network: nn.Module, model: ModelDescription, split: View, *, digest: str
         return Fitted(model, {}, 0.0, notes)
     found = measure(network, split, offsets=OFFSETS, distance=False, workers=workers, title="validation")
     fitted_on = f"validation of {digest[:12]}: {len(split)} slices"
-    temperature = model.calibration.temperature
-    if model.calibration.fitted_on is None:
-        temperature = fit_temperature(found.logits, split.labels)
-    calibration = Calibration(temperature=temperature, fitted_on=model.calibration.fitted_on or fitted_on)
+    calibration, volume_notes = calibrate(found.logits, split, model.calibration, digest=digest)
     threshold, notes = _threshold(found, model.threshold, fitted_on)
-    validation = _scores(found, split, temperature, threshold.offset)
-    limit = _percentile(found.columns["background_share_raw"])
+    table = _table(found, split, calibration, threshold.offset)
+    validation = _scores(table)
     offset = _grad_cam_offset(network, split, found, workers)
-    reference = model.reference | {
-        "validation": validation,
-        "background_share_limit": limit,
-        "grad_cam_offset": offset,
-    }
+    reference = model.reference | {"validation": validation, "grad_cam_offset": offset}
+    reference |= limits(split, table, model.reference)
     update = {"calibration": calibration, "threshold": threshold, "reference": reference}
-    return Fitted(model.model_copy(update=update), validation, offset, notes)
+    return Fitted(model.model_copy(update=update), validation, offset, notes + volume_notes)
+
+
+def calibrate(
+    logits: NDArray[np.float64], split: View, given: Calibration, *, digest: str
+) -> tuple[Calibration, list[str]]:
+    """Temperatures of slices and of whole subjects from the ``logits`` (N, K) of ``split``, and notes on the latter.
+
+    Subjects get one where there are ten, of two classes; a calibration that was ``given`` fitted stays as it is.
+    """
+    if given.fitted_on is not None:
+        return given, []
+    of = f"validation of {digest[:12]}"
+    temperature = fit_temperature(logits, split.labels)
+    fitted = Calibration(temperature=temperature, fitted_on=f"{of}: {len(split)} slices")
+    subjects = subject_table(table_of(split, probabilities(logits, temperature), {}))
+    classes = len(np.unique(subjects.labels))
+    if len(subjects) == len(split):
+        return fitted, []  # single slices: nothing is decided together
+    if len(subjects) < _LEAST_SUBJECTS or classes < 2:
+        reason = f"validation has {len(subjects)} of {classes} class{'es' if classes > 1 else ''}"
+        needed = f"{_LEAST_SUBJECTS} of two classes are needed"
+        return fitted, [f"The probabilities of whole subjects have no temperature of their own: {reason}; {needed}."]
+    volumes = {
+        "volume_temperature": fit_volume_temperature(subjects.probabilities, subjects.labels),
+        "volume_fitted_on": f"{of}: {len(subjects)} subjects",
+    }
+    return fitted.model_copy(update=volumes), []
 
 
 def _threshold(found: Measured, given: Threshold, fitted_on: str) -> tuple[Threshold, list[str]]:
@@ -84,16 +107,25 @@ def _threshold(found: Measured, given: Threshold, fitted_on: str) -> tuple[Thres
     return Threshold(offset=choose_offset(found.dices()), fitted_on=f"{fitted_on}, {tumours} with a mask"), []
 
 
-def _scores(found: Measured, split: View, temperature: float, offset: float) -> dict[str, Any]:
+def _table(found: Measured, split: View, calibration: Calibration, offset: float) -> SliceTable:
     nearest = int(np.abs(np.array(OFFSETS) - offset).argmin())
     columns = found.columns | {"dice": found.dices()[:, nearest]}
-    table = table_of(split, probabilities(found.logits, temperature), columns)
+    return table_of(split, probabilities(found.logits, calibration.temperature), columns)
+
+
+def _scores(table: SliceTable) -> dict[str, Any]:
     numbers = {name: value(table, metric) for name, metric in _SCORES.items()}
     finite = {name: number if np.isfinite(number) else None for name, number in numbers.items()}
-    return finite | {"n_slices": len(split), "n_patients": table.patient_numbers()[1]}
+    return finite | {"n_slices": len(table), "n_patients": table.patient_numbers()[1]}
 
 
-def table_of(split: View, chances: NDArray[np.float64], columns: dict[str, NDArray[np.float64]]) -> SliceTable:
+def table_of(
+    split: View,
+    chances: NDArray[np.float64],
+    columns: dict[str, NDArray[np.float64]],
+    *,
+    volume_temperature: float = 1.0,
+) -> SliceTable:
     """The table of a split's slices with calibrated probabilities ``chances`` (N, K)."""
     return SliceTable(
         cases=split.cases,
@@ -104,12 +136,8 @@ def table_of(split: View, chances: NDArray[np.float64], columns: dict[str, NDArr
         classes=split.classes,
         healthy=None if split.healthy is None else split.classes[split.healthy],
         columns=columns,
+        volume_temperature=volume_temperature,
     )
-
-
-def _percentile(values: NDArray[np.float64]) -> float | None:
-    values = values[np.isfinite(values)]
-    return float(np.percentile(values, _LIMIT_PERCENTILE)) if len(values) else None
 
 
 def _grad_cam_offset(network: nn.Module, split: View, found: Measured, workers: int) -> float:

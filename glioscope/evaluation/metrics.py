@@ -12,6 +12,7 @@ from glioscope.evaluation.bootstrap import Score
 from glioscope.evaluation.classification import per_class
 from glioscope.evaluation.fit import Fitted
 from glioscope.evaluation.scores import scores
+from glioscope.evaluation.subjects import subject_table
 from glioscope.evaluation.table import SliceTable
 from glioscope.evaluation.view import View
 from glioscope.lineage import lineage
@@ -51,6 +52,9 @@ def metrics_of(
         if not optional and name.split(".")[0] not in absent:
             _put(metrics, name, score)
     metrics["classification"]["per_class"] = per_class(table)
+    if "subjects" not in absent:
+        subjects = subject_table(table)
+        metrics["subjects"] |= {"n_subjects": len(subjects), "per_class": per_class(subjects)}
     return metrics
 
 
@@ -78,6 +82,18 @@ def _absent(found: dict[str, Score], table: SliceTable, tested: View) -> dict[st
         absent["classification.auprc_macro"] = absent["classification.auroc_macro"]
     if not np.isfinite(found["classification.tumour_only.accuracy"].value):
         absent["classification.tumour_only"] = "it needs a tumour-free class, two tumour classes and tumour slices"
+    return absent | _absent_of_subjects(found, table)
+
+
+def _absent_of_subjects(found: dict[str, Score], table: SliceTable) -> dict[str, str]:
+    if len(subject_table(table)) == len(table):
+        return {"subjects": "every subject of this split is a single slice"}
+    absent = {}
+    if not np.isfinite(found["subjects.auroc_macro"].value):
+        absent["subjects.auroc_macro"] = "all subjects of this split are of one class"
+    if not np.isfinite(found["subjects.false_alarm_rate"].value):
+        reason = "no subject of this split has enough tumour-free slices"
+        absent["subjects.false_alarm_rate"] = reason if table.healthy else "there is no tumour-free class"
     return absent
 
 

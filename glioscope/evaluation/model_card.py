@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from glioscope import atomic
 from glioscope.data import SliceStore
 from glioscope.evaluation.findings import summary, warnings, with_interval
+from glioscope.evaluation.per_subject import subject_scores
 from glioscope.evaluation.report import environment, facts
+from glioscope.volume_rule import RULE
 
 if TYPE_CHECKING:
     from glioscope.evaluation.evaluate import Evaluation
@@ -27,6 +29,8 @@ def write_model_card(file: Path, found: Evaluation) -> None:
             summary=summary(found.metrics),
             warnings=warnings(found.metrics),
             facts=facts(found),
+            rule=RULE,
+            subjects=subject_scores(found.metrics),
             score=lambda name: with_interval(found.metrics, name),
         )
     )

@@ -25,6 +25,10 @@ class Pairing:
         """True for errors, distances and other numbers that should be small."""
         return metric in LOWER_IS_BETTER
 
+    def reason_for(self, metric: str) -> str:
+        """Why :meth:`certainty` has no answer about ``metric``."""
+        return self.reason or f"slices.csv does not hold what {metric} is made from"
+
     def certainty(self, metric: str, *, max_drop: float, resamples: int, seed: int) -> float | None:
         """Share of the resamples in which the challenger is worse by more than ``max_drop``; None if not paired."""
         if self.tables is None or metric not in STATISTICS:

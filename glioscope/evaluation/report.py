@@ -18,7 +18,9 @@ from glioscope import atomic
 from glioscope.evaluation.charts import Chart, svg
 from glioscope.evaluation.findings import summary, warnings
 from glioscope.evaluation.gallery import Gallery
+from glioscope.evaluation.per_subject import subject_scores
 from glioscope.gate import Metrics, number
+from glioscope.volume_rule import RULE
 
 if TYPE_CHECKING:
     from glioscope.evaluation.evaluate import Evaluation
@@ -87,6 +89,8 @@ def write_report(file: Path, found: Evaluation, charts: Mapping[str, Chart], gal
             summary=summary(found.metrics),
             warnings=warnings(found.metrics),
             rows=list(_rows(found.metrics)),
+            rule=RULE,
+            subjects=subject_scores(found.metrics),
             # Made here from numbers and class names, which matplotlib escapes.
             charts=[(chart, Markup(svg(chart.figure, name=chart.title))) for chart in charts.values()],  # noqa: S704
             galleries=galleries,
@@ -115,6 +119,8 @@ def facts(found: Evaluation) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("normalisation", description.normalisation),
                 ("temperature", f"{description.calibration.temperature:.4g}"),
                 ("temperature fitted on", description.calibration.fitted_on or "not fitted"),
+                ("temperature of a volume", f"{description.calibration.volume_temperature:.4g}"),
+                ("its temperature fitted on", description.calibration.volume_fitted_on or "not fitted"),
                 ("threshold", f"{description.threshold.rule}, offset {description.threshold.offset:g}"),
                 ("threshold fitted on", description.threshold.fitted_on or "not fitted"),
             ],

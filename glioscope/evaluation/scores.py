@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from glioscope.evaluation import bootstrap, classification
+from glioscope.evaluation import bootstrap, classification, subjects
 from glioscope.evaluation.bootstrap import Float, Int, Score
 from glioscope.evaluation.table import SliceTable
 
@@ -51,6 +51,27 @@ STATISTICS: dict[str, Statistic] = {
     "explanation.insertion_auc": partial(_over_slices, "insertion_auc", _mean),
     "explanation.randomisation_ssim": partial(_over_slices, "randomisation_ssim", _mean),
 }
+_OF_SUBJECTS: dict[str, Statistic] = {
+    "accuracy": classification.accuracy,
+    "balanced_accuracy": classification.balanced_accuracy,
+    "f1_macro": classification.f1_macro,
+    "auroc_macro": classification.auroc_macro,
+    "ece": classification.calibration_error,
+}
+_BASELINES = {"hottest_slice": subjects.hottest_slice, "mean_of_slices": subjects.mean_of_slices}
+STATISTICS |= {
+    f"subjects.{name}": partial(subjects.over_subjects, statistic, subjects.our_rule)
+    for name, statistic in _OF_SUBJECTS.items()
+}
+STATISTICS |= {
+    f"subjects.baselines.{baseline}.{name}": partial(subjects.over_subjects, _OF_SUBJECTS[name], rule)
+    for baseline, rule in _BASELINES.items()
+    for name in ("accuracy", "f1_macro")
+}
+STATISTICS |= {
+    f"subjects.{prefix}false_alarm_rate": partial(subjects.false_alarms, rule)
+    for prefix, rule in {"": subjects.our_rule, **{f"baselines.{k}.": rule for k, rule in _BASELINES.items()}}.items()
+}
 LOWER_IS_BETTER = frozenset(
     {
         "classification.ece",
@@ -60,6 +81,8 @@ LOWER_IS_BETTER = frozenset(
         "explanation.background_share_raw",
         "explanation.deletion_auc",
         "explanation.randomisation_ssim",
+        "subjects.ece",
+        "subjects.false_alarm_rate",
     }
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,8 @@ class SliceTable:
     columns:
         Further numbers (N,) by name, NaN where not defined: ``dice``, ``dice_untuned``, ``hd95`` (pixels),
         ``truth_pixels``, ``mask_pixels``, ``false_positive``, ``pointing``, ``background_share``, ...
+    volume_temperature:
+        What the model does to a scan's probabilities; no slice depends on it, so slices.csv does not hold it.
     """
 
     cases: Sequence[str]
@@ -45,6 +47,7 @@ class SliceTable:
     classes: tuple[str, ...]
     healthy: str | None = None
     columns: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    volume_temperature: float = 1.0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,14 +79,13 @@ class SliceTable:
 
     def take(self, rows: NDArray[np.int64]) -> SliceTable:
         """The table with only ``rows``, in that order."""
-        return SliceTable(
+        return replace(
+            self,
             cases=[self.cases[i] for i in rows],
             slices=[self.slices[i] for i in rows],
             patients=[self.patients[i] for i in rows],
             labels=self.labels[rows],
             probabilities=self.probabilities[rows],
-            classes=self.classes,
-            healthy=self.healthy,
             columns={name: values[rows] for name, values in self.columns.items()},
         )
 
@@ -105,8 +107,8 @@ def write_table(path: Path, table: SliceTable) -> None:
     atomic.write_text(path, stream.getvalue())
 
 
-def read_table(path: Path, *, healthy: str | None = None) -> SliceTable:
-    """Read a slices.csv; raises :class:`InputError` where it is missing or not one."""
+def read_table(path: Path, *, healthy: str | None = None, volume_temperature: float = 1.0) -> SliceTable:
+    """Read a slices.csv; raises :class:`InputError` where it is missing or not one. The rest is in metrics.json."""
     try:
         with Path(path).open(newline="") as stream:
             reader = csv.DictReader(stream)
@@ -125,6 +127,7 @@ def read_table(path: Path, *, healthy: str | None = None) -> SliceTable:
             classes=classes,
             healthy=healthy,
             columns={name: np.array([_number(line[name]) for line in lines]) for name in further},
+            volume_temperature=volume_temperature,
         )
     except OSError as error:
         raise InputError(f"cannot read: {error.strerror}", where=path, hint="Evaluate the model again") from error

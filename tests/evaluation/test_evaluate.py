@@ -82,9 +82,32 @@ def test_the_fitted_model_is_beside_and_the_input_untouched(
     assert before.calibration.fitted_on is None
     assert after.threshold.fitted_on == f"validation of {store.digest[:12]}: 24 slices, 12 with a mask"
     assert after.calibration.fitted_on == f"validation of {store.digest[:12]}: 24 slices"
-    assert after.reference["background_share_limit"] == 0
+    assert after.reference["background_share_limit"] == after.reference["background_share_volume_limit"] == 0
+    assert after.reference["drift_limit"] is None  # nothing is known of what this network was trained on
     assert after.weights_sha256 == before.weights_sha256
     assert (out / "model/weights.safetensors").read_bytes() == (model / "weights.safetensors").read_bytes()
+
+
+def test_subjects_are_decided_and_measured(done: tuple[Path, dict[str, Any]]):
+    out, metrics = done
+    subjects = metrics["subjects"]
+    assert subjects["n_subjects"] == 4
+    assert subjects["per_class"]["tumour"]["support"] == 4
+    certain = {"value": 1.0, "ci_low": 1.0, "ci_high": 1.0}
+    for name in ("accuracy", "balanced_accuracy", "f1_macro"):
+        assert subjects[name] == certain
+    for name in ("hottest_slice", "mean_of_slices"):
+        assert set(subjects["baselines"][name]) == {"accuracy", "f1_macro", "false_alarm_rate"}
+    assert subjects["ece"]["value"] is not None
+    assert subjects["false_alarm_rate"] == {"value": 0.0, "ci_low": 0.0, "ci_high": 0.0}
+    assert metrics["absent"]["subjects.auroc_macro"] == "all subjects of this split are of one class"
+    assert any("validation has 4 of 1 class" in note for note in metrics["notes"])
+    for file in ("report.html", "model_card.md"):
+        text = (out / file).read_text()
+        assert "Per subject" in text
+        assert "mean over its most suspicious slices" in text
+    calibration = read_description(out / "model").calibration
+    assert (calibration.volume_temperature, calibration.volume_fitted_on) == (1.0, None)
 
 
 def test_the_same_evaluation_gives_the_same_bytes(

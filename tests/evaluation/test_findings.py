@@ -78,6 +78,17 @@ def test_missed_and_absent_classes_and_few_patients_are_named():
     assert "A note." in said
 
 
+def test_subjects_that_a_simpler_rule_decides_better_and_false_alarms_are_named():
+    numbers = {"subjects__f1_macro": 0.6, "subjects__baselines__mean_of_slices__f1_macro": 0.7}
+    found = metrics(**numbers, subjects__baselines__hottest_slice__f1_macro=0.5, subjects__false_alarm_rate=0.4)
+    found["subjects"]["per_class"] = {"no": {"support": 0}, "yes": {"support": 30}}
+    said = " ".join(finding.text for finding in warnings(found))
+    assert "The mean of all slices decides on subjects better (macro F1 0.70) than the rule (0.60)" in said
+    assert "hottest slice" not in said
+    assert "it still says tumour for 40% of them" in said
+    assert "No subject of this split is without a tumour" in said
+
+
 def test_the_summary_says_whose_slices_they_are():
     numbers = {"classification__f1_macro": 0.9, "classification__auroc_macro": None}
     assert "1,200 slices of 30 patients it has never seen" in summary(metrics(**numbers))[0].text
