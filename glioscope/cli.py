@@ -172,8 +172,9 @@ def predict(
     json: Json = False,
 ) -> None:
     """Classify a scan and show why: prediction.json, heatmap and mask in the scan's geometry, overlay.png."""
+    from glioscope.answer import save_prediction
     from glioscope.predict import Predictor
-    from glioscope.scan import read_scan, save_prediction
+    from glioscope.scan_files import read_scan
 
     predictor = Predictor.load(model, device=device)
     scan = read_scan(inputs, predictor.model)

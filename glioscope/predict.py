@@ -1,12 +1,16 @@
-"""The Predictor: a volume or a slice in, an explained decision out. Everything that serves calls this."""
+"""The Predictor: a volume or a slice in, an explained decision out. Everything that serves calls this.
+
+A prediction has three steps, so that a server can time them apart and share the middle one between several scans:
+:meth:`Predictor.prepare`, :meth:`Predictor.run`, :meth:`Predictor.conclude`; :meth:`Predictor.predict` is all three.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,68 +18,66 @@ from numpy.typing import NDArray
 from torch import nn
 
 from glioscope.data.slices import prepare_slices, undo_fit
-from glioscope.errors import ConfigError, InputError
+from glioscope.drift import drift_score
+from glioscope.errors import InputError
 from glioscope.heatmap import evidence, to_mask
 from glioscope.model_directory import ModelDescription, load_model
+from glioscope.precision import autocast, choose_device, choose_precision
+from glioscope.prediction import Prediction, SlicePrediction
 from glioscope.tissue import tissue_mask
+from glioscope.volume_rule import decide
 
-MAX_VALUES = 2**30
-_BATCH = 8
-_VOLUME_SHARE, _VOLUME_LEAST = 0.1, 3
-
-
-@dataclass(frozen=True)
-class SlicePrediction:
-    """One slice: its index in the input, probabilities by class, and where its evidence lies.
-
-    ``heatmap_area``: share of the slice's pixels inside the mask, 0 to 1. ``background_share``: share of the class's
-    positive evidence outside the tissue, 0 to 1, NaN where there is none.
-    """
-
-    index: int
-    label: str
-    probabilities: dict[str, float]
-    heatmap_area: float
-    background_share: float
+MAX_VALUES = 2**28  # of a scan, all channels together: four contrasts of 512 × 512 × 256
+MAX_SIDE = 2048  # pixels: a long narrow picture is padded to a square
+MAX_NETWORK_PIXELS = 2**25  # of all slices together as the network sees them: 582 slices of 240 × 240
+MAX_SLICE_PIXELS = 2**20  # of one slice as the network sees it: its feature maps are 64 times as large
+_AT_ONCE = {"cpu": 8 * 240 * 240, "cuda": 64 * 240 * 240}
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What the network decided, and from what.
+class Prepared:
+    """A scan as the network is fed: normalised slices (n, C, h, w), their tissue (n, h, w), and where they belong.
 
-    Attributes
-    ----------
-    label, probabilities:
-        The decision, and calibrated probabilities by class (they sum to 1).
-    slices:
-        One entry per slice that held anything.
-    heatmap:
-        float32 (H, W) or (H, W, S) as the input: the heatmap of ``label``, in logits; lowest where nothing was counted.
-    mask:
-        bool, same shape: the place the heatmap points at; empty where the slice looks tumour-free.
-    warnings:
-        Sentences for the reader of the answer.
+    ``kept``: the n slices' indices in the input. ``shape``: the input's (H, W, S). ``asked``: how many slices were
+    asked for. ``flat``: the input was one slice without a slice axis.
     """
 
-    label: str
-    probabilities: dict[str, float]
-    slices: list[SlicePrediction]
-    heatmap: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-    warnings: list[str] = field(default_factory=list)
+    images: NDArray[np.float16]
+    tissue: NDArray[np.bool_]
+    kept: list[int]
+    shape: tuple[int, int, int]
+    asked: int
+    flat: bool
+
+
+@dataclass(frozen=True)
+class NetworkAnswer:
+    """What the network said of one scan's slices: logits (n, K) float64 and heatmaps (n, K, h, w) float32."""
+
+    logits: NDArray[np.float64]
+    heatmaps: NDArray[np.float32]
 
 
 class Predictor:
     """A loaded model directory, ready to answer."""
 
-    def __init__(self, network: nn.Module, model: ModelDescription, device: torch.device) -> None:
+    def __init__(
+        self, network: nn.Module, model: ModelDescription, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.model = model
         self.device = device
+        self.dtype = dtype
+        self._healthy = None if model.healthy is None else model.classes.index(model.healthy)
+        self._restricted = model.network.get("pool_region") == "tissue"
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "auto") -> Predictor:
+    def load(
+        cls, path: str | Path, *, device: str = "auto", precision: Literal["auto", "fp32", "bf16"] = "auto"
+    ) -> Predictor:
         """Load a model directory; ``device`` is auto, cpu, cuda or cuda:N.
+
+        ``precision`` "auto" computes in bf16 where the processor has it in hardware, else in float32.
 
         Raises
         ------
@@ -84,62 +86,112 @@ class Predictor:
         ConfigError
             There is no such device.
         """
+        chosen = choose_device(device)
         network, model = load_model(Path(path))
-        return cls(network, model, _device(device))
+        return cls(network, model, chosen, choose_precision(precision, chosen))
 
-    def predict(self, image: NDArray[Any]) -> Prediction:
+    def warm_up(self) -> None:
+        """Run the network once on nothing: the first pass chooses kernels and takes several times as long as the next."""
+        side = self.model.size or 64
+        shape = (1, len(self.model.channels), side, side)
+        self._forward(np.zeros(shape, np.float16), np.ones((1, side, side), bool))
+
+    def predict(self, image: NDArray[Any], *, slices: Sequence[int] | None = None) -> Prediction:
         """Classify one slice (C, H, W) or one volume (C, H, W, S) of raw intensities, background 0.
 
-        A volume's probabilities are the mean over its most suspicious slices: the tenth, and at least three, with the
-        lowest probability of the tumour-free class; one hot slice alone does not decide. A model without a
-        tumour-free class averages over all slices.
+        ``slices``: look only at these indices of the volume; None: at all of them. How a volume's slices become one
+        decision is said in :func:`glioscope.volume_rule.decide`.
 
         Raises
         ------
         InputError
-            Wrong number of axes or channels, not finite, empty, or a size the network cannot take.
+            Wrong number of axes or channels, not finite, empty, too large, no such slice, or a size the network
+            cannot take.
         """
+        prepared = self.prepare(image, slices=slices)
+        return self.conclude(prepared, self.run([prepared])[0])
+
+    def prepare(self, image: NDArray[Any], *, slices: Sequence[int] | None = None) -> Prepared:
+        """Check, fit and normalise; see :meth:`predict` for parameters and errors."""
         image = np.asarray(image)
         volume = self._checked(image)
-        images, kept = prepare_slices(volume, size=self.model.size, normalisation=self.model.normalisation)
-        tissue = tissue_mask(images)
-        logits, heatmaps = self._run(images, tissue)
-        slices = torch.softmax(logits / self.model.calibration.temperature, 1).numpy().astype(np.float64)
-        decided = self._decide(slices)
-        label = int(decided.argmax())
-        shape = volume.shape[1:3]
-        heatmap = np.empty((*shape, volume.shape[3]), np.float32)
-        mask = np.zeros(heatmap.shape, bool)
-        heatmap[...] = np.nan
+        depth = volume.shape[3]
+        chosen = list(range(depth)) if slices is None else sorted(set(slices))
+        if outside := [index for index in chosen if not 0 <= index < depth]:
+            raise InputError(
+                f"there is no slice {outside[0]}", hint=f"Its slices are 0 to {depth - 1}", code="no_such_slice"
+            )
+        side = self.model.size
+        height, width = volume.shape[1:3] if side is None else (side, side)
+        self._check_work(height, width, len(chosen))
+        part = volume if slices is None else volume[..., chosen]
+        images, kept = prepare_slices(part, size=side, normalisation=self.model.normalisation)
+        return Prepared(
+            images=images,
+            tissue=tissue_mask(images),
+            kept=[chosen[index] for index in kept],
+            shape=(volume.shape[1], volume.shape[2], depth),
+            asked=len(chosen),
+            flat=image.ndim == 3,
+        )
+
+    def run(self, scans: Sequence[Prepared]) -> list[NetworkAnswer]:
+        """The network over the slices of one or more scans; slices of equal size share batches."""
+        answers: dict[int, NetworkAnswer] = {}
+        shapes = {scan.images.shape[1:] for scan in scans}
+        for shape in shapes:
+            members = [number for number, scan in enumerate(scans) if scan.images.shape[1:] == shape]
+            images = np.concatenate([scans[number].images for number in members])
+            tissue = np.concatenate([scans[number].tissue for number in members])
+            logits, heatmaps = self._forward(images, tissue)
+            start = 0
+            for number in members:
+                rows = slice(start, start + len(scans[number].images))
+                answers[number] = NetworkAnswer(logits[rows], heatmaps[rows])
+                start = rows.stop
+        return [answers[number] for number in range(len(scans))]
+
+    def conclude(self, scan: Prepared, answer: NetworkAnswer) -> Prediction:
+        """From the network's answer to the decision, its heatmap and its mask, in the input's own size."""
+        model = self.model
+        logits = torch.from_numpy(answer.logits / model.calibration.temperature)
+        slices = torch.softmax(logits, 1).numpy()
+        decision = decide(slices, self._healthy, temperature=model.calibration.volume_temperature)
+        probabilities = slices[0] if len(slices) == 1 else decision.probabilities
+        label = int(probabilities.argmax())
+        heatmap = np.full(scan.shape, np.nan, np.float32)
+        mask = np.zeros(scan.shape, bool)
         found = []
-        for row, index in enumerate(kept):
-            raw = heatmaps[row, label]
-            counted = tissue[row] if self.model.network.get("pool_region") == "tissue" else None
+        for row, index in enumerate(scan.kept):
+            raw = answer.heatmaps[row, label]
+            counted = scan.tissue[row] if self._restricted else None
             shown = evidence(raw, counted)
             own = int(slices[row].argmax())
-            if self.model.classes[own] != self.model.healthy and self.model.classes[label] != self.model.healthy:
-                small = to_mask(shown, tissue=counted, offset=self.model.threshold.offset)
-                mask[..., index] = undo_fit(small.astype(np.float32), shape) > 0.5
-            heatmap[..., index] = undo_fit(shown, shape)
+            if self._healthy not in (own, label):
+                small = to_mask(shown, tissue=counted, offset=model.threshold.offset)
+                mask[..., index] = undo_fit(small.astype(np.float32), scan.shape[:2]) > 0.5
+            heatmap[..., index] = undo_fit(shown, scan.shape[:2])
             found.append(
                 SlicePrediction(
                     index=index,
-                    label=self.model.classes[own],
+                    label=model.classes[own],
                     probabilities=self._named(slices[row]),
                     heatmap_area=float(mask[..., index].mean()),
-                    background_share=background_share(raw, tissue[row]),
+                    background_share=background_share(raw, scan.tissue[row]),
                 )
             )
-        heatmap = np.nan_to_num(heatmap, nan=float(np.nanmin(heatmap)))
-        if image.ndim == 3:
-            heatmap, mask = heatmap[..., 0], mask[..., 0]
+        np.nan_to_num(heatmap, copy=False, nan=float(np.nanmin(heatmap)))
+        outside = _finite_mean([found[row].background_share for row in decision.rows])
+        drift = drift_score(scan.images, scan.tissue, model.reference)
         return Prediction(
-            label=self.model.classes[label],
-            probabilities=self._named(decided),
+            label=model.classes[label],
+            probabilities=self._named(probabilities),
             slices=found,
-            heatmap=heatmap,
-            mask=mask,
-            warnings=list(self._warnings(len(kept), volume.shape[3])),
+            heatmap=heatmap[..., 0] if scan.flat else heatmap,
+            mask=mask[..., 0] if scan.flat else mask,
+            background_share=outside,
+            drift=drift,
+            cautions=dict(self._cautions(scan, outside, drift)),
         )
 
     def _checked(self, image: NDArray[Any]) -> NDArray[Any]:
@@ -156,40 +208,69 @@ class Predictor:
             )
         if image.dtype.kind not in "fiub":
             raise InputError(f"the image holds {image.dtype}, not numbers", code="bad_dtype")
-        if not 0 < image.size <= MAX_VALUES:
-            raise InputError(f"the image has {image.size:,} values", hint="Crop it", code="too_large")
+        if not 0 < image.size <= MAX_VALUES or max(image.shape[1:3]) > MAX_SIDE:
+            shape = " × ".join(str(length) for length in image.shape)
+            raise InputError(
+                f"the image is {shape}, allowed are {MAX_VALUES:,} values and sides of {MAX_SIDE}",
+                hint="Crop or resample it",
+                code="too_large",
+            )
         if image.dtype.kind == "f" and not np.isfinite(image).all():
             raise InputError("the image holds NaN or infinite values", hint="Mend the file", code="not_finite")
         return image if image.ndim == 4 else image[..., None]
 
-    def _run(self, images: NDArray[np.float16], tissue: NDArray[np.bool_]) -> tuple[torch.Tensor, NDArray[np.float32]]:
-        logits, heatmaps = [], []
-        with torch.inference_mode():
-            for start in range(0, len(images), _BATCH):
-                batch = torch.from_numpy(images[start : start + _BATCH]).to(self.device, torch.float32)
-                inside = torch.from_numpy(tissue[start : start + _BATCH]).to(self.device)
-                out = self.network(batch.contiguous(memory_format=torch.channels_last), inside)
-                logits.append(out.logits.float().cpu())
-                heatmaps.append(out.heatmap.float().cpu().numpy())
-        return torch.cat(logits), np.concatenate(heatmaps)
+    def _check_work(self, height: int, width: int, count: int) -> None:
+        if height * width > MAX_SLICE_PIXELS or height * width * count > MAX_NETWORK_PIXELS:
+            raise InputError(
+                f"{count} slices of {height} × {width} are more than one request may ask for",
+                hint="Ask for some slices only, or resample the scan",
+                code="too_large",
+            )
+        check_size = getattr(self.network, "check_size", None)
+        if check_size is not None:
+            check_size(height, width)
 
-    def _decide(self, slices: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.model.healthy is None:
-            return np.asarray(slices.mean(axis=0))
-        healthy = slices[:, self.model.classes.index(self.model.healthy)]
-        count = min(len(slices), max(_VOLUME_LEAST, math.ceil(_VOLUME_SHARE * len(slices))))
-        return np.asarray(slices[np.argsort(healthy, kind="stable")[:count]].mean(axis=0))
+    def _forward(
+        self, images: NDArray[np.float16], tissue: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        step = max(1, _AT_ONCE[self.device.type] // (images.shape[2] * images.shape[3]))
+        logits, heatmaps = [], []
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            for start in range(0, len(images), step):
+                batch = torch.from_numpy(images[start : start + step]).to(self.device, torch.float32)
+                inside = torch.from_numpy(tissue[start : start + step]).to(self.device)
+                out = self.network(batch.contiguous(memory_format=torch.channels_last), inside)
+                logits.append(out.logits.double().cpu().numpy())
+                heatmaps.append(out.heatmap.float().cpu().numpy())
+        return np.concatenate(logits), np.concatenate(heatmaps)
 
     def _named(self, probabilities: NDArray[np.float64]) -> dict[str, float]:
         return {name: float(value) for name, value in zip(self.model.classes, probabilities, strict=True)}
 
-    def _warnings(self, kept: int, total: int) -> Iterator[str]:
-        if kept < total:
-            yield f"{total - kept} of {total} slices are empty and were left out"
-        if self.model.calibration.fitted_on is None:
-            yield "probabilities are not calibrated: evaluate the model first"
-        if self.model.threshold.fitted_on is None:
-            yield "the mask's threshold was not fitted on validation: evaluate the model first"
+    def _cautions(self, scan: Prepared, outside: float, drift: float | None) -> Iterator[tuple[str, str]]:
+        model, depth = self.model, scan.shape[2]
+        if scan.asked < depth:
+            yield "part_of_scan", f"{scan.asked} of {depth} slices were looked at, as asked"
+        if len(scan.kept) < scan.asked:
+            left_out = scan.asked - len(scan.kept)
+            yield "empty_slices", f"{left_out} of {scan.asked} slices are empty and were left out"
+        limit = model.reference.get("background_share_limit" if depth == 1 else "background_share_volume_limit")
+        if limit is not None and outside > limit:
+            yield (
+                "background_share",
+                f"{outside:.0%} of the evidence lies outside the tissue, usual is {limit:.0%}: distrust the heatmap",
+            )
+        limit = model.reference.get("drift_limit")
+        if limit is not None and drift is not None and drift > limit:
+            yield (
+                "drift",
+                f"intensities differ from the training images' (score {drift:.2f}, up to {limit:.2f} is usual): "
+                "check contrasts, skull-stripping and scaling",
+            )
+        if model.calibration.fitted_on is None:
+            yield "not_calibrated", "probabilities are not calibrated: evaluate the model first"
+        if model.threshold.fitted_on is None:
+            yield "untuned_mask", "the mask's threshold was not fitted on validation: evaluate the model first"
 
 
 def background_share(heatmap: NDArray[np.float32], tissue: NDArray[np.bool_]) -> float:
@@ -199,13 +280,6 @@ def background_share(heatmap: NDArray[np.float32], tissue: NDArray[np.bool_]) ->
     return float(positive[~tissue].sum()) / total if total > 0 else math.nan
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"no such device: {name}", hint="Give auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("CUDA is not available here", hint="Give --device cpu")
-    return device
+def _finite_mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan

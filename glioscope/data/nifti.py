@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from glioscope.data.nifti_header import (
 from glioscope.errors import InputError
 
 MAX_VOXELS = 2**28
+_SLOPE_AND_INTER = slice(112, 120)  # NIfTI-1: scl_slope and scl_inter, float32 each
 _LPS = axcodes2ornt(("L", "P", "S"))
 
 
@@ -156,10 +158,19 @@ def from_lps(array: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
     return apply_orientation(array, ornt_transform(_LPS, io_orientation(affine)))
 
 
-def nifti_bytes(array: NDArray[Any], affine: NDArray[np.float64], *, like: Any = None, zipped: bool = True) -> bytes:
+def nifti_bytes(
+    array: NDArray[Any],
+    affine: NDArray[np.float64],
+    *,
+    like: Any = None,
+    zipped: bool = True,
+    scale: float = 1.0,
+    offset: float = 0.0,
+) -> bytes:
     """``array`` (X, Y, Z[, N]) as a NIfTI-1 file: bool becomes uint8, float64 float32, 8-byte integers int32.
 
-    ``like``: a header whose units and sform/qform codes are kept. The same input gives the same bytes.
+    ``like``: a header whose units and sform/qform codes are kept. ``scale`` and ``offset``: what the header says values
+    mean, ``stored · scale + offset``. The same input gives the same bytes.
     """
     narrow = {"b": np.uint8, "f": np.float32}
     wide_integer = array.dtype.kind in "iu" and array.dtype.itemsize == 8
@@ -175,8 +186,10 @@ def nifti_bytes(array: NDArray[Any], affine: NDArray[np.float64], *, like: Any =
         image.set_sform(affine, code="scanner")
         image.set_qform(affine, code="scanner")
         image.header.set_xyzt_units("mm")
-    data = image.to_bytes()
-    return isal_zlib.compress(data, 2, wbits=31) if zipped else data
+    # Straight into the header: nibabel would divide the voxels by the scale first.
+    data = bytearray(image.to_bytes())
+    data[_SLOPE_AND_INTER] = struct.pack(f"{image.header.endianness}ff", scale, offset)
+    return isal_zlib.compress(data, 2, wbits=31) if zipped else bytes(data)
 
 
 def write_nifti(path: Path, array: NDArray[Any], affine: NDArray[np.float64], *, like: Any = None) -> None:

@@ -1,0 +1,65 @@
+"""Zips: what is in them, and that neither a bomb nor a damaged one gets far."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+
+import pytest
+
+from glioscope.data.unzip import MAX_MEMBERS, unzip
+from glioscope.errors import InputError
+
+
+def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as packed:
+        for name, content in files.items():
+            packed.writestr(name, content)
+    return stream.getvalue()
+
+
+def code_of(data: bytes, **limits: int) -> str:
+    with pytest.raises(InputError) as caught:
+        unzip(data, **limits)
+    return caught.value.code
+
+
+def test_files_come_back_by_name_and_litter_is_left_out() -> None:
+    files = {"a/t1.nii": b"1", "../../etc/passwd": b"2", "C:\\x": b"3"}
+    litter = {"__MACOSX/a": b"x", "a/.DS_Store": b"x", "folder/": b"", "empty": b""}
+    assert unzip(zipped(files | litter)) == files
+
+
+def test_a_bomb_is_refused_by_what_it_says() -> None:
+    assert code_of(zipped({"bomb": bytes(10_000_000)}), max_bytes=1_000_000) == "too_large"
+
+
+def test_a_bomb_that_lies_about_its_size_is_refused_by_what_comes_out() -> None:
+    data = bytearray(zipped({"bomb": bytes(10_000_000)}))
+    entry = data.rindex(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = struct.pack("<I", 100)
+    assert code_of(bytes(data), max_bytes=1_000_000) in ("too_large", "corrupt")
+
+
+def test_too_many_members_are_refused() -> None:
+    assert code_of(zipped({str(i): b"x" for i in range(MAX_MEMBERS + 1)}, zipfile.ZIP_STORED)) == "too_large"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_without_a_bound_on_memory_are_refused(method: int) -> None:
+    assert code_of(zipped({"a": b"x" * 100}, method)) == "unknown_encoding"
+
+
+def test_encrypted_empty_and_damaged_zips_are_told_apart() -> None:
+    good = zipped({"a": b"x" * 100})
+    locked = bytearray(good)
+    locked[6] |= 1
+    locked[good.rindex(b"PK\x01\x02") + 8] |= 1
+    assert code_of(bytes(locked)) == "encrypted"
+    assert code_of(zipped({})) == "empty_zip"
+    assert code_of(good[:-10]) == "corrupt"
+    flipped = bytearray(good)
+    flipped[35] ^= 0xFF
+    assert code_of(bytes(flipped)) == "corrupt"
