@@ -1,6 +1,7 @@
 """``python -m serving.archive MODEL --out NAME.mar``: a model directory as the archive that TorchServe loads.
 
-The same model directory gives the same bytes: entries are sorted, and every time stamp is dropped.
+The same model directory gives the same bytes: entries are sorted, and every time stamp is dropped. Inside lies a list
+of digests (:mod:`serving.signatures`), which the worker checks before it serves.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import typer
 from glioscope import atomic
 from glioscope.errors import ConfigError, GlioscopeError
 from glioscope.model_directory import ModelDescription, load_model
+from serving.signatures import NAME as SIGNATURES
+from serving.signatures import sign, version_of
 
 HANDLER = Path(__file__).with_name("handler.py")
 MODEL_CONFIG = Path(__file__).with_name("model-config.yaml")
@@ -28,7 +31,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def archive(model: Path, out: Path) -> ModelDescription:
     """Write the ``.mar`` of a model directory; returns the model's description.
 
-    The archive's version is the first 12 hex digits of the weights' digest, so two models never share one.
+    The archive's version is made of the digests of all that it holds, so two archives that differ never share one.
 
     Raises
     ------
@@ -40,10 +43,14 @@ def archive(model: Path, out: Path) -> ModelDescription:
     if out.suffix != ".mar":
         raise ConfigError("an archive ends in .mar", where=out, hint="Give --out NAME.mar")
     _, description = load_model(model)
+    files = [model / "model.json", model / "weights.safetensors", HANDLER, MODEL_CONFIG]
+    signatures = sign({file.name: file.read_bytes() for file in files})
     with tempfile.TemporaryDirectory() as scratch:
+        signed = Path(scratch) / SIGNATURES
+        signed.write_bytes(signatures)
         command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", out.stem, "--force"]
-        command += ["--version", description.weights_sha256[:12], "--handler", str(HANDLER)]
-        command += ["--extra-files", f"{model / 'model.json'},{model / 'weights.safetensors'}"]
+        command += ["--version", version_of(signatures), "--handler", str(HANDLER)]
+        command += ["--extra-files", ",".join(str(file) for file in (*files[:2], signed))]
         command += ["--config-file", str(MODEL_CONFIG), "--export-path", scratch]
         subprocess.run(command, check=True, capture_output=True)
         atomic.write_bytes(out, _reproducible((Path(scratch) / out.name).read_bytes()))

@@ -1,38 +1,27 @@
 """TorchServe handler: a scan in, the decision and the heatmap it was made from out. Thin; the work is in glioscope.
 
-In: multipart with one field per contrast (NIfTI, gzipped or not), or one field or body ``data`` (NIfTI with all
-channels, PNG, JPEG, WebP, TIFF or NPY). Out: JSON. One bad item gets its own status and never fails its batch.
+One bad item is answered with its own status and never fails its batch; the slices of a batch share the network's
+passes.
 """
 
 from __future__ import annotations
 
-import base64
+import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from glioscope.data.nifti import GZIP_MAGIC, read_nifti
-from glioscope.data.picture import read_picture
-from glioscope.errors import GlioscopeError, InputError
-from glioscope.predict import Prediction, Predictor
-from glioscope.scan import Scan, describe, from_contrasts, from_stack, overlay_png
+from glioscope.errors import GlioscopeError, IntegrityError
+from glioscope.predict import NetworkAnswer, Predictor
+from serving.encode import TYPES, Answer, encode
+from serving.item import Item
+from serving.metrics import Recorder
+from serving.request import read_request
+from serving.signatures import verify
+from serving.status import BUG, UNAVAILABLE, error_body, refusal, status_of
 
 log = logging.getLogger(__name__)
-DISCLAIMER = "Research use only. Not a medical device."
-UNUSABLE = {
-    "affines_differ",
-    "empty_image",
-    "missing_contrast",
-    "negative",
-    "not_finite",
-    "shapes_differ",
-    "wrong_channels",
-    "wrong_dims",
-}
-STATUS = {"too_large": 413, "unknown_type": 415} | dict.fromkeys(UNUSABLE, 422)
 
 
 class Handler:
@@ -41,69 +30,93 @@ class Handler:
     initialized = False
 
     def initialize(self, context: Any) -> None:
-        """Load the model directory that the archive was unpacked to."""
+        """Check and load the model directory that the archive was unpacked to; raises where it was tampered with."""
         properties = context.system_properties
+        folder = Path(properties["model_dir"])
+        self.version = verify(folder)
+        if (named := str(context.manifest["model"]["modelVersion"])) != self.version:
+            raise IntegrityError(f"is called version {named} and is {self.version}", where=folder)
         gpu = properties.get("gpu_id")
-        device = f"cuda:{gpu}" if gpu is not None else "cpu"
-        self.predictor = Predictor.load(Path(properties["model_dir"]), device=device)
+        self.predictor = Predictor.load(folder, device=f"cuda:{gpu}" if gpu is not None else "cpu")
+        model = self.predictor.model
+        self.predictor.warm_up()
+        self.metrics = Recorder(context.metrics, name=context.model_name, version=self.version, classes=model.classes)
         self.initialized = True
 
-    def handle(self, requests: list[dict[str, Any]], context: Any) -> list[dict[str, Any]]:
-        """Answer every request of a batch on its own."""
-        return [self._answer(index, fields, context) for index, fields in enumerate(requests)]
+    def handle(self, requests: list[dict[str, Any]], context: Any) -> list[bytes]:
+        """Answer every request of a batch on its own; equal to :meth:`Predictor.predict` on its scan."""
+        items = [self._receive(fields, context.get_all_request_header(i)) for i, fields in enumerate(requests)]
+        self._run([item for item in items if item.error is None])
+        return [self._respond(item, index, context) for index, item in enumerate(items)]
 
-    def _answer(self, index: int, fields: dict[str, Any], context: Any) -> dict[str, Any]:
+    def _receive(self, fields: dict[str, Any], headers: dict[str, Any]) -> Item:
+        item = Item(started=time.perf_counter())
         try:
-            scan = self._scan(fields)
-            prediction = self.predictor.predict(scan.image)
-            return describe(prediction, self.predictor.model) | pictures(prediction, scan)
-        except GlioscopeError as error:
-            context.set_response_status(code=STATUS.get(error.code, 400), idx=index)
-            return _refusal(error.code, error.what, error.hint)
+            with self.metrics.timed("decode"):
+                item.request = read_request(fields, headers, self.predictor.model)
+            with self.metrics.timed("preprocess"):
+                request = item.request
+                item.prepared = self.predictor.prepare(request.scan.image, slices=request.options.slices)
+        except Exception as error:
+            item.error = error
+        return item
+
+    def _run(self, items: list[Item]) -> None:
+        try:
+            self._run_together(items)
         except Exception:
-            log.exception("a request failed")
-            context.set_response_status(code=500, idx=index)
-            return _refusal("internal", "this is a bug in glioscope", "Report it with the server's log")
+            log.exception("a batch of %d failed and is tried one by one", len(items))
+            for item in items:
+                try:
+                    self._run_together([item])
+                except Exception as error:
+                    item.error = error
 
-    def _scan(self, fields: dict[str, Any]) -> Scan:
-        model = self.predictor.model
-        files = {name: bytes(value) for name, value in fields.items() if isinstance(value, (bytes, bytearray))}
-        data = files.get("data", files.get("body"))
-        if data is not None:
-            if _is_nifti(data):
-                return from_stack(read_nifti(data, ndim=None, name="data"), model)
-            return Scan(read_picture(data, name="data"))
-        contrasts = {name: read_nifti(files[name], name=name) for name in model.channels if name in files}
-        if not contrasts:
-            raise InputError(
-                "no scan in the request",
-                hint=f"Send the fields {', '.join(model.channels)}, or one field data",
-                code="no_scan",
-            )
-        return from_contrasts(contrasts, model)
+    def _run_together(self, items: list[Item]) -> None:
+        if not items:
+            return
+        started = time.perf_counter()
+        answers: list[NetworkAnswer] = self.predictor.run([item.prepared for item in items if item.prepared])
+        spent = time.perf_counter() - started
+        total = sum(item.slices for item in items)
+        for item, answer in zip(items, answers, strict=True):
+            item.network, item.network_seconds = answer, spent * item.slices / total
+            self.metrics.phase("network", item.network_seconds)
+
+    def _respond(self, item: Item, index: int, context: Any) -> bytes:
+        try:
+            if item.error is not None:
+                raise item.error
+            body, media_type, status, code = *self._answer(item), 200, "ok"
+        except GlioscopeError as error:
+            body, status, code = _bytes(refusal(error)), status_of(error.code), error.code
+        except MemoryError:
+            said = error_body("out_of_memory", "the server's memory is full", "Send it again later, or a smaller scan")
+            body, status, code = _bytes(said), UNAVAILABLE, "out_of_memory"
+        except Exception as error:
+            log.error("a request failed", exc_info=error)
+            said = error_body("internal", "this is a bug in glioscope", "Report it with the server's log")
+            body, status, code = _bytes(said), BUG, "internal"
+        if code != "ok":
+            media_type = TYPES["json"]
+            context.set_response_status(code=status, idx=index)
+        context.set_response_content_type(index, media_type)
+        context.set_response_header(index, "X-Model-Version", self.version)
+        outcome = "answered" if code == "ok" else "refused" if status < BUG else "failed"
+        self.metrics.request(outcome, code, time.perf_counter() - item.started)
+        return body
+
+    def _answer(self, item: Item) -> tuple[bytes, str]:
+        request, prepared, network = item.request, item.prepared, item.network
+        if request is None or prepared is None or network is None:
+            raise RuntimeError("an item without an error went through neither")
+        with self.metrics.timed("heatmap"):
+            prediction = self.predictor.conclude(prepared, network)
+        self.metrics.prediction(prediction, item.slices, item.network_seconds)
+        with self.metrics.timed("encode"):
+            answer = Answer(prediction, request.scan, self.predictor.model, self.version)
+            return encode(answer, request.options), TYPES[request.options.format]
 
 
-def pictures(prediction: Prediction, scan: Scan) -> dict[str, Any]:
-    """Heatmap (uint8; value · scale + offset are logits), mask and overlay as base64."""
-    heatmap = prediction.heatmap
-    offset = float(heatmap.min())
-    scale = (float(heatmap.max()) - offset) / 255 or 1.0
-    levels = np.round((heatmap - offset) / scale).astype(np.uint8)
-    return {
-        "heatmap": _nifti(scan, levels) | {"scale": scale, "offset": offset},
-        "mask": _nifti(scan, prediction.mask.astype(np.uint8)),
-        "overlay": {"encoding": "png+base64", "data": base64.b64encode(overlay_png(prediction, scan)).decode()},
-    }
-
-
-def _nifti(scan: Scan, array: NDArray[np.uint8]) -> dict[str, Any]:
-    data = base64.b64encode(scan.to_nifti(array)).decode()
-    return {"encoding": "nifti+gzip+base64", "dtype": "uint8", "data": data}
-
-
-def _is_nifti(data: bytes) -> bool:
-    return data[:2] == GZIP_MAGIC or data[344:348] in (b"n+1\0", b"ni1\0") or data[4:8] == b"n+2\0"
-
-
-def _refusal(code: str, message: str, hint: str) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message, "hint": hint}, "disclaimer": DISCLAIMER}
+def _bytes(said: dict[str, Any]) -> bytes:
+    return json.dumps(said).encode()
