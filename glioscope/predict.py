@@ -90,12 +90,6 @@ class Predictor:
         network, model = load_model(Path(path))
         return cls(network, model, chosen, choose_precision(precision, chosen))
 
-    def warm_up(self) -> None:
-        """Run the network once on nothing: the first pass chooses kernels and takes several times as long as the next."""
-        side = self.model.size or 64
-        shape = (1, len(self.model.channels), side, side)
-        self._forward(np.zeros(shape, np.float16), np.ones((1, side, side), bool))
-
     def predict(self, image: NDArray[Any], *, slices: Sequence[int] | None = None) -> Prediction:
         """Classify one slice (C, H, W) or one volume (C, H, W, S) of raw intensities, background 0.
 

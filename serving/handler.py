@@ -12,11 +12,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from glioscope.errors import GlioscopeError, IntegrityError
 from glioscope.predict import NetworkAnswer, Predictor
+from glioscope.scan import Scan
 from serving.encode import TYPES, Answer, encode
 from serving.item import Item
 from serving.metrics import Recorder
+from serving.options import Options
 from serving.request import read_request
 from serving.signatures import verify
 from serving.status import BUG, UNAVAILABLE, error_body, refusal, status_of
@@ -39,9 +43,16 @@ class Handler:
         gpu = properties.get("gpu_id")
         self.predictor = Predictor.load(folder, device=f"cuda:{gpu}" if gpu is not None else "cpu")
         model = self.predictor.model
-        self.predictor.warm_up()
+        self._warm_up()
         self.metrics = Recorder(context.metrics, name=context.model_name, version=self.version, classes=model.classes)
         self.initialized = True
+
+    def _warm_up(self) -> None:
+        """One whole answer: the first pass chooses kernels, and drawing is imported when it is first needed."""
+        model = self.predictor.model
+        side = model.size or 64
+        image = np.random.default_rng(0).random((len(model.channels), side, side), np.float32)
+        encode(Answer(self.predictor.predict(image), Scan(image), model, self.version), Options())
 
     def handle(self, requests: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer every request of a batch on its own; equal to :meth:`Predictor.predict` on its scan."""

@@ -1,0 +1,154 @@
+"""Passes one prediction through to TorchServe and its answer back, without looking into either."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+from aiohttp import web
+
+from serving.gateway_body import Body, header_value
+from serving.gateway_errors import HEADERS, Refusal, is_ours, malformed, timed_out, translate, unreachable, worker_died
+from serving.gateway_ready import HEALTHY, Readiness
+from serving.gateway_record import Entry
+
+MAX_QUERY = 2048
+MAX_ERROR = 1 << 16
+PASSED_BACK = ("Content-Type", "Content-Disposition")
+OWN_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+"""Headers that the HTTP client would add on its own."""
+
+
+class Forwarder:
+    """Sends predictions to ``upstream``.
+
+    Parameters
+    ----------
+    session:
+        HTTP client without a total timeout.
+    upstream:
+        TorchServe's inference address.
+    readiness:
+        Tells a full queue from a missing worker.
+    max_body:
+        Largest body, in bytes. Keep it at or below TorchServe's ``max_request_size``.
+    timeout:
+        Seconds without progress, in either direction, after which a request is given up.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, upstream: str, readiness: Readiness, *, max_body: int, timeout: float
+    ) -> None:
+        self._session, self._upstream, self._readiness = session, upstream, readiness
+        self._max_body, self._timeout = max_body, timeout
+
+    async def forward(self, request: web.BaseRequest, entry: Entry) -> web.StreamResponse:
+        """Answer a prediction; ``entry`` gets the bytes and the status.
+
+        Raises
+        ------
+        Refusal
+            The request is refused, TorchServe is not there or gave an error of its own.
+        ConnectionError
+            TorchServe broke off in the middle of its answer.
+        """
+        headers = self._headers(request, entry)
+        body = Body(request, limit=self._max_body, seconds=self._timeout)
+        if body.length is not None and "Transfer-Encoding" not in request.headers:
+            headers["Content-Length"] = str(body.length)
+        response = web.StreamResponse()
+        try:
+            async with (
+                asyncio.timeout(self._timeout) as deadline,
+                self._session.post(
+                    self._upstream + request.rel_url.raw_path,
+                    data=self._counted(body, entry, deadline),
+                    headers=headers,
+                    skip_auto_headers=OWN_HEADERS,
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                if answer.status >= 400:
+                    return await self._pass_error(answer, entry)
+                await self._pass_answer(request, answer, response, entry, deadline)
+                return response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if response.prepared:
+                raise self._cut_short(request, entry) from error
+            raise body.refusal or self._refusal(error, body) from error
+
+    def _headers(self, request: web.BaseRequest, entry: Entry) -> dict[str, str]:
+        """What goes upstream is written anew, so nothing that a client calls X-Glioscope-… gets through."""
+        query = request.rel_url.raw_query_string
+        if len(query) > MAX_QUERY:
+            raise Refusal(414, "too_long", f"the query is longer than {MAX_QUERY} bytes", "Send options as form fields")
+        if not (query.isascii() and query.isprintable()):
+            raise malformed("the query holds something else than printable ASCII")
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "X-Glioscope-Content-Type": header_value(request, "Content-Type"),
+            "X-Glioscope-Query": query,
+            "X-Request-Id": entry.id,
+        }
+        if accept := header_value(request, "Accept"):
+            headers["Accept"] = accept
+        return headers
+
+    async def _counted(self, body: Body, entry: Entry, deadline: asyncio.Timeout) -> AsyncIterator[bytes]:
+        async for chunk in body.chunks(lambda: self._extend(deadline)):
+            entry.received = body.received
+            yield chunk
+
+    def _extend(self, deadline: asyncio.Timeout) -> None:
+        if not deadline.expired():
+            deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
+
+    async def _pass_answer(
+        self,
+        request: web.BaseRequest,
+        answer: aiohttp.ClientResponse,
+        response: web.StreamResponse,
+        entry: Entry,
+        deadline: asyncio.Timeout,
+    ) -> None:
+        response.set_status(answer.status)
+        response.headers.update(_passed_back(answer, entry))
+        if answer.content_length is not None:
+            response.content_length = answer.content_length
+        await response.prepare(request)
+        async for chunk in answer.content.iter_any():
+            self._extend(deadline)
+            await response.write(chunk)
+            entry.sent += len(chunk)
+        await response.write_eof()
+        entry.status = answer.status
+
+    async def _pass_error(self, answer: aiohttp.ClientResponse, entry: Entry) -> web.Response:
+        body = b""
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > MAX_ERROR:
+                break
+        if not is_ours(body):
+            raise translate(answer.status, body, ready=await self._readiness.state() == HEALTHY)
+        entry.status, entry.sent = answer.status, len(body)
+        return web.Response(status=answer.status, body=body, headers=_passed_back(answer, entry))
+
+    def _cut_short(self, request: web.BaseRequest, entry: Entry) -> ConnectionError:
+        if request.transport is None or request.transport.is_closing():
+            return ConnectionResetError("the client went away")
+        entry.status, entry.code = 502, "cut_short"
+        return ConnectionAbortedError("the model server broke off in mid-answer")
+
+    def _refusal(self, error: Exception, body: Body) -> Refusal:
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return unreachable()
+        if not isinstance(error, TimeoutError):
+            return worker_died()
+        return body.too_slow() if body.waiting else timed_out(self._timeout)
+
+
+def _passed_back(answer: aiohttp.ClientResponse, entry: Entry) -> dict[str, str]:
+    headers = {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
+    return HEADERS | headers | {"X-Request-Id": entry.id}
