@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from glioscope.data.dicom import DicomVolume
 
 Kind = Literal["nifti", "dicom", "zip", "picture", "npy"]
+_LONGEST_LIST = 600
 SPOKEN = "NIfTI, DICOM, a zip of either, PNG, JPEG, WebP, TIFF, NPY"
 _PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -116,6 +117,15 @@ def _from_zip(files: dict[str, bytes], model: ModelDescription, series: Mapping[
 
 def _from_dicom(files: Mapping[str, bytes], model: ModelDescription, series: Mapping[str, str] | None) -> Scan:
     found = _read_dicom(files, model.channels, series, MAX_VALUES // len(model.channels))
+    if missing := [name for name in model.channels if name not in found]:
+        from glioscope.data.dicom_series import group_by_series  # noqa: PLC0415
+
+        there = "; ".join(str(one) for one in group_by_series(files))
+        raise InputError(
+            f"contrast {', '.join(missing)} is missing",
+            hint=f"Say which series it is, as series={missing[0]}:NUMBER; there are {there[:_LONGEST_LIST]}",
+            code="missing_contrast",
+        )
     volumes = {contrast: one.volume for contrast, one in found.items()}
     return from_contrasts(volumes, model, dicom=found.get(model.channels[0]))
 

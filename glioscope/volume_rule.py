@@ -12,11 +12,11 @@ Float = NDArray[np.float64]
 
 # A tumour fills some of a volume's slices, never all: a mean over every slice would say "tumour-free" of most patients.
 # One slice alone would let a single artefact decide. So a share decides, and in short volumes at least a few slices.
-SUSPICIOUS_SHARE = 0.1
+SUSPICIOUS_SHARE = 0.2
 LEAST_SLICES = 3
 
 RULE = (
-    "A volume's probabilities are the mean over its most suspicious slices: the tenth, and at least three, with the "
+    "A volume's probabilities are the mean over its most suspicious slices: a fifth, and at least three, with the "
     "lowest probability of the tumour-free class. A model without a tumour-free class averages all slices."
 )
 

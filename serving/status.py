@@ -23,6 +23,7 @@ _STATUS = {
         "missing_contrast",
         "negative",
         "no_dicom",
+        "no_reference",
         "no_such_series",
         "no_such_slice",
         "not_finite",

@@ -164,3 +164,14 @@ def test_contrasts_are_told_by_name(name: str, expected: str | None) -> None:
 
 def test_a_channel_may_have_any_name() -> None:
     assert contrast_of("channel_0", ["channel_0", "channel_1"]) == "channel_0"
+
+
+def test_a_missing_dicom_contrast_names_the_series_there_are(four: ModelDescription) -> None:
+    pytest.importorskip("pydicom", reason="needs the extra glioscope[dicom]")
+    from small_dicom import make_slices, to_files
+
+    files = to_files(make_slices(np.ones((6, 5, 4), np.uint16), description="AX T1", number=7))
+    with pytest.raises(InputError, match="t2, t1ce, flair is missing") as caught:
+        scan_from_files(files, four)
+    assert "series 7 'AX T1'" in caught.value.hint
+    assert "series=t2:" in caught.value.hint

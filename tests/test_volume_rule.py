@@ -13,8 +13,8 @@ def volume(n: int, *tumours: int, sure: float = 0.9) -> np.ndarray:
     return slices
 
 
-def test_a_tenth_of_the_slices_decides_most_suspicious_first():
-    slices = volume(50, 7, 8, 20, 21, 22)
+def test_a_fifth_of_the_slices_decides_most_suspicious_first():
+    slices = volume(25, 7, 8, 20, 21, 22)
     slices[20] = [0.01, 0.02, 0.97]
     decision = decide(slices, 0)
     assert decision.rows.tolist() == [20, 7, 8, 21, 22]
@@ -24,17 +24,17 @@ def test_a_tenth_of_the_slices_decides_most_suspicious_first():
 
 def test_one_hot_slice_alone_does_not_decide():
     assert decide(volume(20, 3), 0).probabilities.argmax() == 0
-    assert decide(volume(20, 3, 4), 0).probabilities.argmax() == 2
+    assert decide(volume(20, 3, 4, 5), 0).probabilities.argmax() == 2
     assert decide(volume(200, 3), 0).probabilities.argmax() == 0
 
 
-@pytest.mark.parametrize(("n", "deciding"), [(1, 1), (2, 2), (3, 3), (30, 3), (31, 4), (155, 16)])
+@pytest.mark.parametrize(("n", "deciding"), [(1, 1), (2, 2), (3, 3), (15, 3), (16, 4), (155, 31)])
 def test_at_least_three_slices_where_there_are_three(n: int, deciding: int):
     assert len(decide(volume(n), 0).rows) == deciding
 
 
 def test_the_tumour_free_class_may_have_any_number():
-    slices = volume(40, 3, 4, 5, 6)
+    slices = volume(20, 3, 4, 5, 6)
     turned = slices[:, [2, 0, 1]]
     assert decide(turned, 1).rows.tolist() == decide(slices, 0).rows.tolist() == [3, 4, 5, 6]
 

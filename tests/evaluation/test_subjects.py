@@ -55,7 +55,7 @@ def test_a_scan_is_decided_as_the_predictor_decides_it():
         own = slices.probabilities[[one == case for one in slices.cases]]
         assert found.probabilities[number] == pytest.approx(decide(own, 0).probabilities)
     for rows, decision in decisions(slices):
-        assert len(decision.rows) == 5
+        assert len(decision.rows) == 10
         assert slices.probabilities[rows[decision.rows]].mean(axis=0) == pytest.approx(decision.probabilities)
 
 
