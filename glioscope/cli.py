@@ -167,8 +167,13 @@ def predict(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT...", help="One file per channel, one file, or a subject's folder")
     ],
+    *,
     out: Out,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")] = "auto",
+    series: Annotated[
+        list[str] | None,
+        typer.Option("--series", help="Which DICOM series a contrast is, as t1=NUMBER, UID or description; repeatable"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Classify a scan and show why: prediction.json, heatmap and mask in the scan's geometry, overlay.png."""
@@ -177,7 +182,10 @@ def predict(
     from glioscope.scan_files import read_scan
 
     predictor = Predictor.load(model, device=device)
-    scan = read_scan(inputs, predictor.model)
+    named = [one.partition("=") for one in series or []]
+    if not all(contrast and wanted for contrast, _, wanted in named):
+        raise ConfigError("--series is no CONTRAST=SERIES", hint="Give, for example, --series t1=3")
+    scan = read_scan(inputs, predictor.model, series={contrast: wanted for contrast, _, wanted in named})
     prediction = predictor.predict(scan.image)
     answer = save_prediction(prediction, scan, predictor.model, out)
     for warning in answer["warnings"]:

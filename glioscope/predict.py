@@ -29,8 +29,10 @@ from glioscope.volume_rule import decide
 
 MAX_VALUES = 2**28  # of a scan, all channels together: four contrasts of 512 × 512 × 256
 MAX_SIDE = 2048  # pixels: a long narrow picture is padded to a square
+MAX_SLICES = 1024  # one request may ask for: each costs milliseconds, however small it is
 MAX_NETWORK_PIXELS = 2**25  # of all slices together as the network sees them: 582 slices of 240 × 240
 MAX_SLICE_PIXELS = 2**20  # of one slice as the network sees it: its feature maps are 64 times as large
+_LARGEST = 1e30  # of intensities: float32 has room for what is calculated from them
 _AT_ONCE = {"cpu": 8 * 240 * 240, "cuda": 64 * 240 * 240}
 
 
@@ -209,12 +211,17 @@ class Predictor:
                 hint="Crop or resample it",
                 code="too_large",
             )
-        if image.dtype.kind == "f" and not np.isfinite(image).all():
-            raise InputError("the image holds NaN or infinite values", hint="Mend the file", code="not_finite")
+        if image.dtype.kind == "f" and not -_LARGEST <= image.min() <= image.max() <= _LARGEST:  # false for NaN
+            raise InputError(
+                f"the image holds NaN, infinity or numbers beyond {_LARGEST:.0e}",
+                hint="Mend the file",
+                code="not_finite",
+            )
         return image if image.ndim == 4 else image[..., None]
 
     def _check_work(self, height: int, width: int, count: int) -> None:
-        if height * width > MAX_SLICE_PIXELS or height * width * count > MAX_NETWORK_PIXELS:
+        pixels = height * width
+        if count > MAX_SLICES or pixels > MAX_SLICE_PIXELS or pixels * count > MAX_NETWORK_PIXELS:
             raise InputError(
                 f"{count} slices of {height} × {width} are more than one request may ask for",
                 hint="Ask for some slices only, or resample the scan",

@@ -89,6 +89,59 @@ def test_the_temperature_calibrates(tmp_path: Path) -> None:
     assert not any("not calibrated" in warning for warning in warm.warnings)
 
 
+def test_some_slices_may_be_asked_for(predictor: Predictor) -> None:
+    image = head()
+    whole, some = predictor.predict(image), predictor.predict(image, slices=[3, 1, 3])
+    assert [one.index for one in some.slices] == [1, 3]
+    assert some.heatmap.shape == whole.heatmap.shape
+    assert some.slices[0].probabilities == pytest.approx(whole.slices[1].probabilities)
+    assert "2 of 5 slices" in some.cautions["part_of_scan"]
+    assert not some.mask[..., [0, 2, 4]].any()
+    with pytest.raises(InputError, match="no slice 5") as caught:
+        predictor.predict(image, slices=[5])
+    assert caught.value.code == "no_such_slice"
+
+
+def test_scans_that_share_the_network_are_answered_as_if_alone(predictor: Predictor) -> None:
+    images = [head(), head(slices=1)[..., 0], head(size=(36, 40))]
+    prepared = [predictor.prepare(image) for image in images]
+    for one, answer, image in zip(prepared, predictor.run(prepared), images, strict=True):
+        together, alone = predictor.conclude(one, answer), predictor.predict(image)
+        assert together.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
+        assert np.allclose(together.heatmap, alone.heatmap, atol=1e-5)
+        assert together.heatmap.shape == image.shape[1:]
+
+
+def test_scans_of_several_sizes_share_what_they_can(tmp_path: Path) -> None:
+    predictor = Predictor.load(write_model(tmp_path / "any", size=None))
+    images = [head(size=(40, 36)), head(size=(32, 48)), head(size=(40, 36), slices=2)]
+    prepared = [predictor.prepare(image) for image in images]
+    for one, answer, image in zip(prepared, predictor.run(prepared), images, strict=True):
+        expected = predictor.predict(image).probabilities
+        assert predictor.conclude(one, answer).probabilities == pytest.approx(expected, abs=1e-6)
+
+
+def test_bf16_answers_like_float32(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model")
+    exact, quick = (Predictor.load(path, precision=name).predict(head()) for name in ("fp32", "bf16"))
+    assert quick.label == exact.label
+    assert quick.probabilities == pytest.approx(exact.probabilities, abs=0.02)
+    assert np.abs(quick.heatmap - exact.heatmap).mean() < 0.05 * np.ptp(exact.heatmap)
+
+
+def test_what_the_reference_does_not_know_is_said(tmp_path: Path) -> None:
+    channel = {"mean": 0.5, "std": 0.1, "quantiles": [0.3, 0.35, 0.45, 0.5, 0.55, 0.65, 0.7]}
+    reference = {"levels": [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99], "channels": dict.fromkeys(CHANNELS, channel)}
+    limits = {"drift_limit": 0.0, "background_share_limit": -1.0, "background_share_volume_limit": -1.0}
+    known = write_model(tmp_path / "known", reference=reference)
+    strict = write_model(tmp_path / "strict", reference=reference | limits)
+    calm, worried = (Predictor.load(path).predict(head()) for path in (known, strict))
+    assert calm.drift == worried.drift is not None
+    assert not {"drift", "background_share"} & set(calm.cautions)
+    assert {"drift", "background_share"} <= set(worried.cautions)
+    assert all(sentence in worried.warnings for sentence in worried.cautions.values())
+
+
 @pytest.mark.parametrize(
     ("image", "code"),
     [
@@ -98,6 +151,9 @@ def test_the_temperature_calibrates(tmp_path: Path) -> None:
         (np.full((4, 40, 40), np.nan), "not_finite"),
         (np.full((4, 40, 40), "x"), "bad_dtype"),
         (np.ones((4, 0, 40)), "too_large"),
+        (np.broadcast_to(np.uint8(1), (4, 1, 5000)), "too_large"),
+        (np.broadcast_to(np.uint8(1), (4, 2, 2, 10_000)), "too_large"),
+        (np.broadcast_to(np.uint8(1), (4, 2000, 2000, 20)), "too_large"),
     ],
 )
 def test_bad_images_are_refused_in_one_line(predictor: Predictor, image: np.ndarray, code: str) -> None:
