@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import multipart
 
 from glioscope.errors import InputError
+from glioscope.scan_files import kind_of
 from serving.options import NAMES
 
 BODY = "body"
@@ -68,7 +69,8 @@ def read_form(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Form:
     body = fields.get(BODY)
     if CONTENT_TYPE in known and content_type == "multipart/form-data" and isinstance(body, (bytes, bytearray)):
         _read_multipart(form, bytes(body), options.get("boundary", ""))
-    elif CONTENT_TYPE in known and content_type == _URLENCODED and isinstance(body, (bytes, bytearray)):
+    elif content_type == _URLENCODED and isinstance(body, (bytes, bytearray)) and kind_of(body) is None:
+        # Scans come under this name too: it is what `curl --data-binary` says of everything.
         for name, value in _pairs(bytes(body[:_LONGEST_OPTION]).decode(errors="replace")):
             form.add(name, value.encode())
     else:

@@ -52,6 +52,12 @@ def test_urlencoded_options_are_read() -> None:
     assert form.options == {"slices": "1-2", "return": "mask"}
 
 
+def test_a_scan_is_no_form_whatever_curl_calls_it() -> None:
+    form = read_form(*through_gateway(b"\x89PNG\r\n&return=mask", "application/x-www-form-urlencoded"))
+    assert form.files == [("body", "body", b"\x89PNG\r\n&return=mask")]
+    assert form.options == {}
+
+
 def test_a_field_named_like_a_header_is_no_header() -> None:
     form = read_form({"x-glioscope-query": b"return=mask"}, {"x-glioscope-query": {"content-type": "a"}})
     assert form.options == {}
