@@ -66,12 +66,12 @@ def read_form(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Form:
         if name in NAMES:
             form.options[name] = value
     content_type, options = multipart.parse_options_header(known.get(CONTENT_TYPE, ""))
-    body = fields.get(BODY)
-    if CONTENT_TYPE in known and content_type == "multipart/form-data" and isinstance(body, (bytes, bytearray)):
-        _read_multipart(form, bytes(body), options.get("boundary", ""))
-    elif content_type == _URLENCODED and isinstance(body, (bytes, bytearray)) and kind_of(body) is None:
+    body = bytes(fields[BODY]) if isinstance(fields.get(BODY), (bytes, bytearray)) else b""
+    if content_type == "multipart/form-data":
+        _read_multipart(form, body, options.get("boundary", ""))
+    elif content_type == _URLENCODED and kind_of(body) is None:
         # Scans come under this name too: it is what `curl --data-binary` says of everything.
-        for name, value in _pairs(bytes(body[:_LONGEST_OPTION]).decode(errors="replace")):
+        for name, value in _pairs(body[:_LONGEST_OPTION].decode(errors="replace")):
             form.add(name, value.encode())
     else:
         for name, value in fields.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,16 +9,8 @@ import pytest
 from small_model import write_model
 
 from serving.archive import archive
+from serving.ports import free_ports
 from serving.server import Server
-
-
-def free_ports() -> tuple[int, int, int]:
-    """Three ports on loopback that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    ports = tuple(one.getsockname()[1] for one in sockets)
-    for one in sockets:
-        one.close()
-    return ports  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="session")

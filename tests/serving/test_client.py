@@ -1,0 +1,188 @@
+"""The client against the real server: what it sends, what it saves, and how it says what went wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import requests
+from deploying import fields_of, free_ports, make_mar, write_scan
+from small_model import CHANNELS, CLASSES
+
+from glioscope.data.nifti import read_nifti
+from glioscope.errors import InputError
+from serving.client import Answer, EndpointError, post, refusal, save, send
+from serving.multipart import Multipart
+from serving.scan_fields import scan_fields
+from serving.server import Server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("served")
+    with Server(make_mar(folder, seed=0).path, ports=free_ports(), log=folder / "log") as running:
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(server: Server) -> str:
+    return f"{server.url}/predictions/glioscope"
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scan(tmp_path_factory.mktemp("scan"))
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "serving.client", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_command_saves_what_comes_back(server: Server, scan: Path, tmp_path: Path) -> None:
+    done = run(scan, "--url", server.url, "--save", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["label"] in CLASSES
+    assert len(said["slices"]) == 3
+    names = ["heatmap.nii.gz", "mask.nii.gz", "overlay.png", "prediction.json"]
+    assert sorted(Path(file).name for file in said["saved"]) == names
+    assert json.loads((tmp_path / "out" / "prediction.json").read_text())["label"] == said["label"]
+    like, heatmap = read_nifti(scan / "case_t1.nii.gz"), read_nifti(tmp_path / "out" / "heatmap.nii.gz")
+    assert heatmap.array.shape == like.array.shape
+    assert np.allclose(heatmap.affine, like.affine)
+
+
+def test_a_refusal_is_one_line_and_exit_code_2(server: Server, scan: Path) -> None:
+    done = run(*(scan / f"case_{name}.nii.gz" for name in ("t1", "t2", "t1ce")), "--url", server.url)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: HTTP 422 missing_contrast: contrast flair is missing. ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_server_is_one_line_and_exit_code_1(scan: Path) -> None:
+    done = run(scan, "--url", f"http://127.0.0.1:{free_ports()[0]}")
+    assert done.returncode == 1
+    assert "no answer: nothing listens there" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_options_and_parts(url: str, scan: Path, tmp_path: Path) -> None:
+    answer = post(url, fields_of(scan), options={"slices": "1", "return": "mask"})
+    assert [one["index"] for one in answer["slices"]] == [1]
+    assert [file.name for file in save(answer, tmp_path)] == ["mask.nii.gz", "prediction.json"]
+
+
+def test_every_kind_of_answer(url: str, scan: Path) -> None:
+    assert send(url, fields_of(scan), accept=Answer.PNG).startswith(b"\x89PNG")
+    heatmap = read_nifti(send(url, fields_of(scan), accept=Answer.NIFTI))
+    assert heatmap.array.shape == (40, 36, 3)
+    with zipfile.ZipFile(io.BytesIO(send(url, fields_of(scan), accept=Answer.ZIP))) as packed:
+        assert "prediction.json" in packed.namelist()
+
+
+def test_one_file_with_all_channels_and_a_zip_say_the_same(url: str, scan: Path, tmp_path: Path) -> None:
+    stack = np.stack([np.asanyarray(nib.load(scan / f"case_{name}.nii.gz").dataobj) for name in CHANNELS], axis=3)
+    affine = nib.load(scan / "case_t1.nii.gz").affine
+    nib.save(nib.Nifti1Image(stack, affine), tmp_path / "all.nii.gz")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        for file in scan.iterdir():
+            packed.write(file, file.name)
+    expected = post(url, fields_of(scan))["probabilities"]
+    for file in ("all.nii.gz", "all.zip"):
+        with scan_fields([tmp_path / file]) as fields:
+            assert list(fields) == ["data"]
+            assert post(url, fields)["probabilities"] == pytest.approx(expected)
+
+
+def test_torchserves_own_refusals_are_read_too(server: Server, scan: Path) -> None:
+    said = refusal(requests.post(f"{server.inner_url}/predictions/none", timeout=10))
+    assert (said.status, said.code) == (404, "ModelNotFoundException")
+    assert str(said) == "HTTP 404 ModelNotFoundException: Model not found: none"
+    with pytest.raises(EndpointError) as caught:
+        post(f"{server.url}/predictions/none", fields_of(scan))
+    assert caught.value.status == 404
+
+
+def test_too_large_a_scan_is_refused_and_not_a_broken_pipe(url: str, tmp_path: Path) -> None:
+    with (tmp_path / "large.nii").open("wb") as file:
+        file.truncate(80_000_000)
+    with pytest.raises(EndpointError) as caught:
+        post(url, {"data": tmp_path / "large.nii"})
+    assert (caught.value.status, caught.value.code) == (413, "too_large")
+
+
+def test_a_server_that_never_answers(scan: Path) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+    with silent, pytest.raises(EndpointError, match="nothing came back in time"):
+        post(address, fields_of(scan), timeout=0.5)
+
+
+def test_waiting_for_a_server_that_starts(scan: Path) -> None:
+    port = free_ports()[0]
+    received = []
+
+    def serve_later() -> None:
+        with socket.create_server(("127.0.0.1", port)) as late:
+            connection = late.accept()[0]
+            with connection:
+                while not received or not received[-1].endswith(b"--\r\n"):
+                    received.append(connection.recv(2**16))
+                connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"label": ""}')
+
+    starter = threading.Timer(1.0, serve_later)
+    starter.start()
+    assert post(f"http://127.0.0.1:{port}/", fields_of(scan), wait=20) == {"label": ""}
+    starter.join()
+    body = b"".join(received)
+    assert body.count(b"POST / ") == 1
+    assert b"Content-Length: " in body
+    assert b"case_" not in body, "file names may be a patient's: they stay at home"
+
+
+def test_a_body_is_as_long_as_it_says(scan: Path, tmp_path: Path) -> None:
+    body = Multipart(fields_of(scan))
+    assert sum(map(len, body)) == len(body) == sum(map(len, body)), "and can be sent again"
+    with pytest.raises(InputError, match="cannot read"):
+        Multipart({"t1": tmp_path / "none.nii"})
+
+
+def test_a_folder_of_dicom_files_goes_as_one_zip_without_their_names(tmp_path: Path) -> None:
+    (tmp_path / "study" / "series").mkdir(parents=True)
+    for name in ("Doe^Jane_1.dcm", "Doe^Jane_2", "readme.txt"):
+        content = b"about" if name.endswith("txt") else b"\0" * 128 + b"DICM" + name.encode()
+        (tmp_path / "study" / "series" / name).write_bytes(content)
+    with scan_fields([tmp_path / "study"]) as fields, zipfile.ZipFile(fields["data"]) as packed:
+        assert packed.namelist() == ["00000.dcm", "00001.dcm"]
+        assert packed.read("00001.dcm").endswith(b"Doe^Jane_2")
+    assert not fields["data"].exists()
+
+
+def test_which_field_a_file_goes_into(tmp_path: Path) -> None:
+    names = ["p-t1n.nii.gz", "p-t2w.nii.gz", "p-t1c.nii.gz", "p-t2f.nii.gz", "p-seg.nii.gz", "odd.nii"]
+    files = [tmp_path / name for name in names]
+    for file in files:
+        file.touch()
+    with scan_fields(files[:5]) as fields:
+        assert fields == dict(zip(("t1", "t2", "t1ce", "flair"), files, strict=False))
+    with scan_fields([*files[:2], Path(f"flair={files[5]}")]) as fields:
+        assert fields == {"t1": files[0], "t2": files[1], "flair": files[5]}
+    for bad in ([tmp_path / "none"], [files[4], files[5]], [files[0], tmp_path / "x_t1.nii"]):
+        (tmp_path / "x_t1.nii").touch()
+        with pytest.raises(InputError), scan_fields(bad):
+            pass
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no NIfTI or DICOM"), scan_fields([tmp_path / "empty"]):
+        pass
