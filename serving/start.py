@@ -43,8 +43,14 @@ def _command(
         if mar is None and store is None:
             raise InputError("nothing to serve", hint="Give an archive, --model-store, or both; `dvc repro` writes one")
         ports = (port, port + 1, port + 2)
-        addresses = {"host": host, "metrics_host": metrics_host, "gateway_metrics_port": gateway_metrics}
-        with Server(mar, ports=ports, model_store=store, **addresses) as server:
+        with Server(
+            mar,
+            ports=ports,
+            model_store=store,
+            host=host,
+            metrics_host=metrics_host,
+            gateway_metrics_port=gateway_metrics,
+        ) as server:
             server.wait_ready(timeout)
             print(f"ready: POST a scan to {server.url}/predictions/{MODEL_NAME}", file=sys.stderr)
             while not (ended := server.ended()):

@@ -16,13 +16,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
-from deploying import fields_of, free_ports, make_mar, write_scan
+from deploying import fields_of, make_mar, write_scan
 from small_model import CHANNELS, CLASSES
 
 from glioscope.data.nifti import read_nifti
 from glioscope.errors import InputError
 from serving.client import Answer, EndpointError, post, refusal, save, send
 from serving.multipart import Multipart
+from serving.ports import free_ports
 from serving.scan_fields import scan_fields
 from serving.server import Server
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deploying import DIES, LIES, Asking, default_version, free_ports, make_mar, plan_for, write_scan, write_zip
+from deploying import DIES, LIES, Asking, default_version, make_mar, plan_for, write_scan, write_zip
 
 from glioscope.errors import ConfigError, InputError, IntegrityError
 from serving.deploy import deploy
@@ -18,6 +18,7 @@ from serving.deploy_lock import locked
 from serving.deploy_steps import DeployError
 from serving.management import Management
 from serving.mar import Mar, read_mar
+from serving.ports import free_ports
 from serving.server import Server
 from serving.smoke import smoke_scan
 

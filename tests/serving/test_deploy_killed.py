@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deploying import Asking, default_version, free_ports, make_mar, plan_for, write_scan
+from deploying import Asking, default_version, make_mar, plan_for, write_scan
 
 from serving.deploy import deploy
 from serving.deploy_steps import Plan
 from serving.management import Management
 from serving.mar import Mar
+from serving.ports import free_ports
 from serving.server import Server
 
 STEPS = ["check", "upload", "place", "register", "scale", "smoke-test", "switch", "retire"]

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from deploying import Asking, default_version, free_ports, make_mar, plan_for, write_scan
+from deploying import Asking, default_version, make_mar, plan_for, write_scan
 
 from glioscope.errors import ConfigError, IntegrityError
 from serving import state
 from serving.deploy import deploy
 from serving.management import Management
 from serving.mar import Mar
+from serving.ports import free_ports
 from serving.server import Server
 from serving.start import MODEL_NAME
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import boto3
 import pytest
-from deploying import free_ports
 
 from glioscope.errors import ConfigError
 from serving.mar import sha256_of
+from serving.ports import free_ports
 from serving.upload import UploadError, upload
 
 KEY = "models/glioscope-1.mar"
