@@ -72,14 +72,16 @@ def heatmap_levels(heatmap: NDArray[np.float32]) -> tuple[NDArray[np.uint8], flo
 def overlay_png(prediction: Prediction, scan: Scan) -> bytes:
     """Slices above, the same with heatmap and outline of the mask below, as PNG.
 
-    Of a volume: the slice with the largest mask (else the hottest) and :data:`_CONTEXT` more, evenly spread.
+    Of a volume: the slice with the largest mask (else the hottest) and :data:`_CONTEXT` more, evenly spread. Colour
+    runs from the median of the slices looked at to their maximum, alike in all of them, so half of it all stays grey.
     """
     # The last contrast is FLAIR, where there are four; a slice is a volume of one.
     arrays = (prediction.heatmap, prediction.mask, scan.image[-1])
     heatmap, mask, image = (array if array.ndim > 2 else array[..., None] for array in arrays)
-    low, high = float(heatmap.min()), float(heatmap.max())
+    held = [one.index for one in prediction.slices]
+    low, high = float(np.median(heatmap[..., held])), float(heatmap.max())
     columns = []
-    for index in _shown([one.index for one in prediction.slices], heatmap, mask):
+    for index in _shown(held, heatmap, mask):
         grey = scan.for_display(scale_to_unit(image[..., index].astype(np.float32)))
         heat = scan.for_display((heatmap[..., index] - low) / max(high - low, 1e-12))
         outline = scan.for_display(mask[..., index])
