@@ -101,7 +101,8 @@ def scan_from_contrasts(files: Mapping[str, bytes], model: ModelDescription) -> 
     dicom: dict[str, DicomVolume] = {}
     for contrast, data in files.items():
         if kind_of(data) in ("zip", "dicom"):
-            members = unzip(data, where=contrast) if kind_of(data) == "zip" else {contrast: data}
+            share = MAX_BYTES // len(model.channels)  # the files of all contrasts are in memory together
+            members = unzip(data, max_bytes=share, where=contrast) if kind_of(data) == "zip" else {contrast: data}
             dicom |= _read_dicom(members, [contrast], None, most)
             volumes |= {name: found.volume for name, found in dicom.items()}
         else:

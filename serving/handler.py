@@ -6,7 +6,6 @@ passes.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from glioscope.errors import GlioscopeError, IntegrityError
+from glioscope.errors import IntegrityError
 from glioscope.predict import NetworkAnswer, Predictor
 from glioscope.scan import Scan
 from serving.encode import TYPES, Answer, encode
@@ -23,7 +22,7 @@ from serving.metrics import Recorder
 from serving.options import Options
 from serving.request import read_request
 from serving.signatures import verify
-from serving.status import BUG, UNAVAILABLE, error_body, refusal, status_of
+from serving.status import BUG, failure_of
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class Handler:
     def handle(self, requests: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer every request of a batch on its own; equal to :meth:`Predictor.predict` on its scan."""
         items = [self._receive(fields, context.get_all_request_header(i)) for i, fields in enumerate(requests)]
-        self._run([item for item in items if item.error is None])
+        self._run([item for item in items if item.failure is None])
         return [self._respond(item, index, context) for index, item in enumerate(items)]
 
     def _receive(self, fields: dict[str, Any], headers: dict[str, Any]) -> Item:
@@ -69,7 +68,7 @@ class Handler:
                 request = item.request
                 item.prepared = self.predictor.prepare(request.scan.image, slices=request.options.slices)
         except Exception as error:
-            item.error = error
+            item.failure = failure_of(error)
         return item
 
     def _run(self, items: list[Item]) -> None:
@@ -81,7 +80,7 @@ class Handler:
                 try:
                     self._run_together([item])
                 except Exception as error:
-                    item.error = error
+                    item.failure = failure_of(error)
 
     def _run_together(self, items: list[Item]) -> None:
         if not items:
@@ -95,25 +94,19 @@ class Handler:
             self.metrics.phase("network", item.network_seconds)
 
     def _respond(self, item: Item, index: int, context: Any) -> bytes:
-        try:
-            if item.error is not None:
-                raise item.error
-            body, media_type, status, code = *self._answer(item), 200, "ok"
-        except GlioscopeError as error:
-            body, status, code = _bytes(refusal(error)), status_of(error.code), error.code
-        except MemoryError:
-            said = error_body("out_of_memory", "the server's memory is full", "Send it again later, or a smaller scan")
-            body, status, code = _bytes(said), UNAVAILABLE, "out_of_memory"
-        except Exception as error:
-            log.error("a request failed", exc_info=error)
-            said = error_body("internal", "this is a bug in glioscope", "Report it with the server's log")
-            body, status, code = _bytes(said), BUG, "internal"
-        if code != "ok":
-            media_type = TYPES["json"]
-            context.set_response_status(code=status, idx=index)
+        body, media_type = b"", TYPES["json"]
+        if item.failure is None:
+            try:
+                body, media_type = self._answer(item)
+            except Exception as error:
+                item.failure = failure_of(error)
+        outcome, code = "answered", "ok"
+        if failure := item.failure:
+            outcome, code = "refused" if failure.status < BUG else "failed", failure.code
+            body = failure.body
+            context.set_response_status(code=failure.status, idx=index)
         context.set_response_content_type(index, media_type)
         context.set_response_header(index, "X-Model-Version", self.version)
-        outcome = "answered" if code == "ok" else "refused" if status < BUG else "failed"
         self.metrics.request(outcome, code, time.perf_counter() - item.started)
         return body
 
@@ -127,7 +120,3 @@ class Handler:
         with self.metrics.timed("encode"):
             answer = Answer(prediction, request.scan, self.predictor.model, self.version)
             return encode(answer, request.options), TYPES[request.options.format]
-
-
-def _bytes(said: dict[str, Any]) -> bytes:
-    return json.dumps(said).encode()

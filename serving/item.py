@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from glioscope.predict import NetworkAnswer, Prepared
 from serving.request import Request
+from serving.status import Failure
 
 
 @dataclass
 class Item:
-    """What is known of a request so far; with ``error`` set, the rest is not looked at.
+    """What is known of a request so far; with ``failure`` set, the rest is not looked at.
 
     ``started``: when work on it began, as time.perf_counter. ``network_seconds``: its share of the batch's passes.
     """
@@ -20,7 +21,7 @@ class Item:
     prepared: Prepared | None = None
     network: NetworkAnswer | None = None
     network_seconds: float = 0.0
-    error: Exception | None = None
+    failure: Failure | None = None
 
     @property
     def slices(self) -> int:

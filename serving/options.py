@@ -72,6 +72,8 @@ def _slices(value: str | None) -> tuple[int, ...] | None:
         if last < first or last - first > _MOST_SLICES:
             raise _bad("slices", part, "Give numbers from 0 and ranges, such as 60-90,100")
         chosen.update(range(first, last + 1))
+        if len(chosen) > _MOST_SLICES:
+            raise _bad("slices", part, f"Ask for {_MOST_SLICES} slices at most")
     return tuple(sorted(chosen))
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from glioscope.errors import GlioscopeError
 from glioscope.model_directory import DISCLAIMER
 
+log = logging.getLogger(__name__)
 MALFORMED, TOO_LARGE, UNKNOWN_TYPE, UNUSABLE, BUG, UNAVAILABLE = 400, 413, 415, 422, 500, 503
 _STATUS = {
     TOO_LARGE: {"too_large"},
@@ -49,6 +55,35 @@ _STATUS = {
     UNAVAILABLE: {"out_of_memory"},
 }
 BY_CODE = {code: status for status, codes in _STATUS.items() for code in codes}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a request is not answered: HTTP status, error code, and the body that says so.
+
+    It takes the place of the exception, whose traceback holds on to all that was allocated for the request.
+    """
+
+    status: int
+    code: str
+    body: bytes
+
+
+def failure_of(error: Exception) -> Failure:
+    """What the sender is told of ``error``; bugs are written to the log with their traceback."""
+    if isinstance(error, GlioscopeError):
+        return _failure(status_of(error.code), error.code, refusal(error))
+    # torch has its own error for a full card, and none for full memory.
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+        said = error_body("out_of_memory", "the server's memory is full", "Send it again later, or a smaller scan")
+        return _failure(UNAVAILABLE, "out_of_memory", said)
+    log.error("a request failed", exc_info=error)
+    said = error_body("internal", "this is a bug in glioscope", "Report it with the server's log")
+    return _failure(BUG, "internal", said)
+
+
+def _failure(status: int, code: str, said: dict[str, Any]) -> Failure:
+    return Failure(status, code, json.dumps(said).encode())
 
 
 def status_of(code: str) -> int:

@@ -175,3 +175,10 @@ def test_a_missing_dicom_contrast_names_the_series_there_are(four: ModelDescript
         scan_from_files(files, four)
     assert "series 7 'AX T1'" in caught.value.hint
     assert "series=t2:" in caught.value.hint
+
+
+def test_zips_of_all_contrasts_together_are_bounded(four: ModelDescription, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glioscope.scan_files.MAX_BYTES", 4000)
+    with pytest.raises(InputError) as caught:
+        scan_from_contrasts(dict.fromkeys(CHANNELS, zipped({"a": bytes(1001)})), four)
+    assert caught.value.code == "too_large"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,9 +60,14 @@ class DicomFile:
 
 @contextmanager
 def reading(where: str, *, what: str = "is damaged") -> Iterator[None]:
-    """Whatever a library throws at hostile bytes inside becomes an :class:`InputError` with the code ``corrupt``."""
+    """Whatever a library throws at hostile bytes inside becomes an :class:`InputError` with the code ``corrupt``.
+
+    What it warns of is dropped: warnings quote the odd value, which may be a name, and Python keeps the text of each.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except GlioscopeError:
         raise
     except Exception as error:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.orientations import io_orientation
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from glioscope.errors import InputError
 
+LONGEST = 2**15 - 1  # voxels along one axis: what a NIfTI-1 header, which answers come with, can say
 SLACK = 2**20  # bytes; files in the wild carry padding after the last voxel
 
 
@@ -55,12 +58,10 @@ def checked_shape(header: Any, *, ndim: int | None, max_voxels: int, where: str)
             hint="Give one volume per file" if ndim == 3 else "Drop the further axes",
             code="wrong_dims",
         )
-    voxels = 1
-    for length in shape:
-        voxels *= length
-    if voxels > max_voxels:
+    voxels = math.prod(shape)
+    if voxels > max_voxels or max(shape) > LONGEST:
         raise InputError(
-            f"header claims {voxels:,} voxels {tuple(shape)}, allowed are {max_voxels:,}",
+            f"header claims {voxels:,} voxels {tuple(shape)}, allowed are {max_voxels:,} and {LONGEST:,} along an axis",
             where=where,
             hint="Crop or resample the volume",
             code="too_large",
@@ -87,7 +88,9 @@ def checked_affine(header: Any, *, where: str) -> NDArray[np.float64]:
     """The sform, else the qform, else the zooms as a (4, 4) matrix; ``bad_affine`` where it cannot be inverted."""
     try:
         affine = np.asarray(header.get_best_affine(), np.float64)
-        usable = bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-12)
+        with np.errstate(over="ignore", invalid="ignore"):  # answers store it as float32
+            usable = bool(np.isfinite(affine.astype(np.float32)).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-12)
+        usable = usable and bool(np.isfinite(io_orientation(affine)).all())  # NaN: two axes run the same way
     except (HeaderDataError, ValueError, np.linalg.LinAlgError):
         usable = False
     if not usable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from glioscope.data.nifti import read_file, read_nifti, to_lps
+from glioscope.data.tiff_tags import check_tags
 from glioscope.errors import InputError
 
 MAX_PIXELS = 2**26
@@ -20,6 +22,7 @@ MAX_CHANNELS = 64
 PICTURES = (".png", ".webp", ".tif", ".tiff", ".jpg", ".jpeg")
 VOLUMES = (".nii", ".nii.gz")
 SUFFIXES = (*PICTURES, ".npy", *VOLUMES)
+_LONGEST_NPY_HEADER = 2**12  # bytes; a hundred are usual
 _FORMATS = ("PNG", "WEBP", "TIFF", "JPEG")
 _INTENSITY_MODES = {"1", "L", "I", "I;16", "I;16B", "I;16L", "F", "RGB"}
 
@@ -83,6 +86,7 @@ def read_picture(source: Path | bytes, *, name: str = "picture", as_mask: bool =
 
 
 def _decode(data: bytes, *, where: Path | str, any_mode: bool) -> tuple[NDArray[Any], bool]:
+    check_tags(data, where=where)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked below
         try:
@@ -93,9 +97,8 @@ def _decode(data: bytes, *, where: Path | str, any_mode: bool) -> tuple[NDArray[
     if too_large:
         raise InputError(f"more than {MAX_PIXELS:,} pixels", where=where, hint="Make it smaller", code="too_large")
     lossy = image.format in ("JPEG", "WEBP")
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        raise InputError(f"holds {frames} frames", where=where, hint="Give one picture per slice", code="bad_picture")
+    if _has_second_frame(image):
+        raise InputError("holds several frames", where=where, hint="Give one picture per slice", code="bad_picture")
     if image.mode not in _INTENSITY_MODES and not any_mode:
         raise InputError(
             f"colour model {image.mode} is neither grey nor RGB",
@@ -108,6 +111,15 @@ def _decode(data: bytes, *, where: Path | str, any_mode: bool) -> tuple[NDArray[
     elif image.mode == "1":
         image = image.convert("L")
     return np.asarray(image), lossy
+
+
+def _has_second_frame(image: Image.Image) -> bool:
+    # Not image.n_frames: to count the frames of a TIFF takes time that grows with their number squared.
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
 
 
 def read_npy(source: Path | bytes, *, name: str = "NPY data") -> NDArray[Any]:
@@ -125,8 +137,9 @@ def read_npy(source: Path | bytes, *, name: str = "NPY data") -> NDArray[Any]:
     try:
         version = npy.read_magic(stream)
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran, dtype = read_header(stream)
-    except (ValueError, OSError, SyntaxError, TypeError) as error:
+        shape, fortran, dtype = read_header(stream, max_header_size=_LONGEST_NPY_HEADER)
+        shape = tuple(int(length) for length in shape)
+    except Exception as error:  # the header is a Python literal, and NumPy raises anything at all on a bad one
         raise InputError(
             "is not a NumPy array file", where=where, hint="Write it with numpy.save", code="bad_magic"
         ) from error
@@ -136,7 +149,7 @@ def read_npy(source: Path | bytes, *, name: str = "NPY data") -> NDArray[Any]:
         raise InputError(
             f"is {shape}, where (H, W) or (C, H, W) is due", where=where, hint="Transpose it", code="wrong_dims"
         )
-    count = int(np.prod([int(length) for length in shape], dtype=object))
+    count = math.prod(shape)
     if count * dtype.itemsize > limit:
         raise InputError(f"header claims {count:,} numbers", where=where, hint="Make it smaller", code="too_large")
     if len(data) - stream.tell() < count * dtype.itemsize:

@@ -17,6 +17,8 @@ from glioscope.tissue import tissue_mask
 MEDIAN_LEVEL = 0.5  # where the median of the tissue goes: lesions stand out from it, whatever the brightest fat is
 CEILING = 2.0  # four times the tissue's median: vessels, fat and artefacts are clipped here
 EMPTY = 0.04  # share of the case's largest range of intensities: lossy pictures of nothing are not exactly zero
+_FAINTEST = 1e-20  # of slices: all intensities below this is empty
+_SMALLEST = 1e-30  # of a channel's intensities: the reciprocal of what is far below this is no float32
 _NEGATIVE_SHARE = 0.05  # resampling leaves a few negative pixels; more of them means z-scores, where 0 is not dark
 
 
@@ -84,8 +86,8 @@ def normalise(image: NDArray[np.float32], how: Normalisation) -> NDArray[np.floa
     result = np.zeros_like(image)
     for channel, scaled in zip(image, result, strict=True):
         level = float(np.median(channel[tissue])) if tissue.any() else 0.0
-        level = level if level > 0 else float(channel.max())
-        if level > 0:
+        level = level if level > _SMALLEST else float(channel.max())
+        if level > _SMALLEST:
             np.clip(channel * np.float32(MEDIAN_LEVEL / level), 0, CEILING, out=scaled)
     return result
 
@@ -140,7 +142,7 @@ def _range(one: NDArray[Any], index: int) -> float:
     low, high = float(one.min()), float(one.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError(f"slice {index} holds NaN or infinite values", code="not_finite")
-    return high - low
+    return high - low if high > _FAINTEST else 0.0
 
 
 def _refuse_negative(raw: NDArray[np.float32], index: int) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -473,6 +474,15 @@ def originals() -> list[dict[str, bytes]]:
         to_files([jpeg_2000(one) for one in wide]),
         {"one": to_bytes(enhanced(plain))},
     ]
+
+
+def test_odd_values_are_not_quoted_in_warnings() -> None:
+    odd = make_slices(intensities())
+    name = to_bytes(odd[0]).replace(b"Phantom^A", b"Phantom\x1bA")
+    uid = name.replace(odd[0].StudyInstanceUID.encode(), b"x" * len(odd[0].StudyInstanceUID))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_dicom({"odd": uid} | to_files(odd[1:]), channels=["t2"])
 
 
 ORIGINALS = originals()

@@ -116,6 +116,21 @@ def test_bytes_after_the_last_voxel_and_several_gzip_members_are_ordinary() -> N
     np.testing.assert_array_equal(read_nifti(gzip.compress(plain[:500]) + gzip.compress(plain[500:])).array, volume())
 
 
+def test_gzip_members_without_end_take_no_time_to_speak_of() -> None:
+    """Copying the rest for each of a million would take hours."""
+    whole = gzip.compress(nifti_bytes(volume(), AFFINE, zipped=False))
+    np.testing.assert_array_equal(read_nifti(whole + gzip.compress(b"") * 1_000_000).array, volume())
+
+
+def test_damage_and_bombs_in_a_later_gzip_member_are_found() -> None:
+    plain = nifti_bytes(volume(), AFFINE, zipped=False)
+    first, second = gzip.compress(plain[:500]), gzip.compress(plain[500:])
+    refused(first + second[:-9], "truncated")
+    refused(first + second[:-8] + b"checksum", "corrupt")
+    refused(first + second + gzip.compress(bytes(2**21)), "too_large")
+    refused(first + second + b"\x1f\x8bnonsense", "corrupt")
+
+
 def test_sform_wins_over_qform_as_the_standard_says() -> None:
     image = nib.Nifti1Image(volume(), AFFINE)
     other = np.diag([1.0, 1, 1, 1])
@@ -254,6 +269,22 @@ def test_singular_affine() -> None:
     image = nib.Nifti1Image(volume(), AFFINE)
     image.set_sform(np.diag([0.0, 1, 1, 1]), 1)
     refused(image.to_bytes(), "bad_affine")
+
+
+def test_affine_of_two_parallel_axes() -> None:
+    axes = [[1e3, 1e3, 0, 0], [0, 1e-13, 0, 0], [0, 0, 1e6, 0]]  # its determinant is far from 0
+    refused(patched("<12f", 280, *np.ravel(axes)), "bad_affine")
+
+
+def test_affine_that_float32_cannot_hold() -> None:
+    image = nib.Nifti2Image(volume(), AFFINE)
+    image.set_sform(np.diag([1e39, 1, 1, 1]), 1)
+    refused(image.to_bytes(), "bad_affine")
+
+
+def test_axis_that_no_answer_could_have() -> None:
+    long = nib.Nifti2Image(np.ones((2, 2, 40_000), np.uint8), AFFINE).to_bytes()
+    refused(long, "too_large")
 
 
 def test_impossible_offset() -> None:

@@ -151,6 +151,34 @@ def test_animated_picture() -> None:
     refused(read_picture, stream.getvalue(), code="bad_picture")
 
 
+def test_tiff_with_directories_without_end() -> None:
+    """Counting them takes time that grows with their number squared: an hour for these."""
+    stream = io.BytesIO()
+    Image.fromarray(GREY).save(stream, "TIFF")
+    data = stream.getvalue()
+    (start,) = struct.unpack_from("<I", data, 4)
+    end = start + 2 + 12 * struct.unpack_from("<H", data, start)[0]
+    size, count = end + 4 - start, 400_000
+    pages = [data[start:end] + struct.pack("<I", len(data) + number * size) for number in range(1, count)]
+    first = data[:end] + struct.pack("<I", len(data)) + data[end + 4 :]
+    refused(read_picture, first + b"".join(pages) + data[start:end] + bytes(4), code="bad_picture")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_with_more_strips_than_rows_could_have(order: str) -> None:
+    offsets = 2_000_000
+    tags = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (277, 1), (278, 1), (279, 8)]
+    fields = [struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in tags]
+    fields.insert(5, struct.pack(order + "HHII", 273, 4, offsets, 200))
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "IH", 8, len(fields))
+    data = (head + b"".join(fields) + bytes(4)).ljust(200, b"\0") + struct.pack(order + "I", 8) * offsets
+    assert "2,000,000" in refused(read_picture, data, code="too_large")
+
+
+def test_tiff_whose_directory_is_elsewhere() -> None:
+    refused(read_picture, b"II*\0" + struct.pack("<I", 10**6) + bytes(100), code="bad_picture")
+
+
 def test_not_finite(tmp_path: Path) -> None:
     array = GREY.astype(np.float32)
     array[0, 0] = np.inf
@@ -167,6 +195,27 @@ def test_bad_npy() -> None:
     refused(read_npy, npy(COLOUR[..., None]), code="wrong_dims")
     refused(read_npy, npy(np.zeros((0, 4))), code="wrong_dims")
     refused(read_npy, npy(GREY)[:-5], code="truncated")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 8)",
+        "{'descr': (), 'fortran_order': False, 'shape': (4, 8)}",
+        "-" * 9000 + "1",
+        "[" * 3000,
+        "1+" * 4000 + "1",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 8)}" + " " * 9000,
+    ],
+    ids=["open bracket", "empty type", "signs", "brackets", "sum", "long"],
+)
+def test_npy_whose_header_is_no_literal(header: str) -> None:
+    size = struct.pack("<H", len(header))
+    refused(read_npy, b"\x93NUMPY\x01\0" + size + header.encode() + bytes(256), code="bad_magic")
+
+
+def test_npy_with_a_truth_value_for_a_length() -> None:
+    assert read_npy(npy(np.ones((1, 4))).replace(b"(1, 4), }   ", b"(True, 4), }")).shape == (1, 1, 4)
 
 
 def test_npy_claiming_terabytes_is_refused_before_allocation() -> None:

@@ -47,6 +47,15 @@ def test_an_empty_channel_stays_empty(how):
     assert not normalise(np.zeros_like(image), how).any()
 
 
+def test_a_channel_too_faint_for_float32_stays_empty():
+    image = volume().astype(np.float32)[..., 2]
+    image[1] = np.where(image[1] > 0, 1e-42, 0)
+    scaled = normalise(image, "median")
+    assert np.isfinite(scaled).all()
+    assert not scaled[1].any()
+    assert scaled[0].any()
+
+
 def test_empty_slices_are_dropped_and_the_rest_kept_in_order():
     image = volume(6)
     image[..., 3] = 17  # constant is empty too
@@ -76,6 +85,7 @@ def test_without_a_size_slices_stay_as_they_are():
     ("change", "code"),
     [
         (lambda image: image * 0, "empty_image"),
+        (lambda image: image.astype(np.float32) * 1e-44, "empty_image"),
         (lambda image: np.where(image > 990, np.nan, image.astype(np.float32)), "not_finite"),
         (lambda image: np.where(image > 990, np.inf, image.astype(np.float32)), "not_finite"),
         (lambda image: image.astype(np.float32) - 500, "negative"),

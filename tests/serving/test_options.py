@@ -45,6 +45,11 @@ def test_nonsense_is_refused_by_name(name: str, value: str) -> None:
     assert caught.value.hint
 
 
+def test_ranges_may_not_add_up_without_end() -> None:
+    with pytest.raises(InputError, match="4096 slices at most"):
+        read_options({"slices": "0-4000,5000-9000"})
+
+
 @pytest.mark.parametrize(
     ("accept", "expected"),
     [
