@@ -23,9 +23,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from glioscope.config import NetworkParams, TrainParams
 from glioscope.models import create_model, memory_format_for
+from glioscope.precision import autocast, choose_device, choose_precision
 from glioscope.recipes import TrainSettings, resolve
 from glioscope.training.augment import augment
-from glioscope.precision import autocast, choose_device, choose_precision
 
 NETWORKS = ("gp_unet", "gp_shuffle_unet", "gp_recon_resnet")
 

@@ -18,12 +18,12 @@ from typing import Annotated, Any
 import typer
 
 from glioscope.errors import GlioscopeError
-from serving.deploy_lock import locked
-from serving.deploy_steps import STEPS, Deploy, DeployError, Done, Plan, retire, roll_back
-from serving.management import Management, ManagementError
+from serving.deployment.lock import locked
+from serving.deployment.management import Management, ManagementError
+from serving.deployment.smoke import SmokeTestError, smoke_scan
+from serving.deployment.steps import STEPS, Deploy, DeployError, Done, Plan, retire, roll_back
+from serving.deployment.upload import UploadError
 from serving.mar import read_mar
-from serving.smoke import SmokeTestError, smoke_scan
-from serving.upload import UploadError
 
 _FAILURES = (ManagementError, SmokeTestError, UploadError, GlioscopeError, KeyboardInterrupt)
 

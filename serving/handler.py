@@ -16,13 +16,13 @@ import numpy as np
 from glioscope.errors import IntegrityError
 from glioscope.predict import NetworkAnswer, Predictor
 from glioscope.scan import Scan
-from serving.encode import TYPES, Answer, encode
-from serving.item import Item
-from serving.metrics import Recorder
-from serving.options import Options
-from serving.request import read_request
 from serving.signatures import verify
-from serving.status import BUG, failure_of
+from serving.worker.encode import TYPES, Answer, encode
+from serving.worker.item import Item
+from serving.worker.metrics import Recorder
+from serving.worker.options import Options
+from serving.worker.request import read_request
+from serving.worker.status import BUG, failure_of
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from small_model import CHANNELS, write_model
 
 from serving.archive import archive
 from serving.client import EndpointError, post
-from serving.deploy_steps import Plan
+from serving.deployment.steps import Plan
 from serving.mar import MANIFEST, Mar, read_mar
 from serving.server import Server
 from serving.signatures import NAME as SIGNATURES

@@ -14,7 +14,7 @@ from deploying import Asking, default_version, make_mar, plan_for, write_scan
 from glioscope.errors import ConfigError, IntegrityError
 from serving import state
 from serving.deploy import deploy
-from serving.management import Management
+from serving.deployment.management import Management
 from serving.mar import Mar
 from serving.ports import free_ports
 from serving.server import Server

@@ -20,9 +20,9 @@ import prometheus_client
 import typer
 from aiohttp import web
 
-from serving.gateway_app import Gateway, Options
-from serving.gateway_connection import Door
-from serving.gateway_record import Record
+from serving.gateway.app import Gateway, Options
+from serving.gateway.connection import Door
+from serving.gateway.record import Record
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from glioscope.errors import InputError
 from glioscope.model_directory import ModelDescription
 from glioscope.prediction import Prediction
 from glioscope.scan import Scan
-from serving.options import Options
+from serving.worker.options import Options
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 TYPES = {

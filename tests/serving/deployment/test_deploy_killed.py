@@ -15,8 +15,8 @@ import pytest
 from deploying import Asking, default_version, make_mar, plan_for, write_scan
 
 from serving.deploy import deploy
-from serving.deploy_steps import Plan
-from serving.management import Management
+from serving.deployment.management import Management
+from serving.deployment.steps import Plan
 from serving.mar import Mar
 from serving.ports import free_ports
 from serving.server import Server

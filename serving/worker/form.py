@@ -12,7 +12,7 @@ import multipart
 
 from glioscope.errors import InputError
 from glioscope.scan_files import kind_of
-from serving.options import NAMES
+from serving.worker.options import NAMES
 
 BODY = "body"
 CONTENT_TYPE, QUERY = "x-glioscope-content-type", "x-glioscope-query"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glioscope.errors import InputError
-from serving.options import NAMES, read_options
+from serving.worker.options import NAMES, read_options
 
 
 def test_nothing_asked_is_everything_but_dicom_as_json() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from serving.gateway_errors import Refusal, malformed, too_large
+from serving.gateway.errors import Refusal, malformed, too_large
 
 PAUSE_SECONDS = 30.0
 """A client that sends nothing for this long is given up."""

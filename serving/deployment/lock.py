@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from glioscope import atomic
-from serving.deploy_steps import DeployError
+from serving.deployment.steps import DeployError
 from serving.state import FOLDER
 
 

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from glioscope.errors import InputError
-from serving.form import read_form
+from serving.worker.form import read_form
 
 
 def sent(files: dict[str, bytes], data: dict[str, str]) -> tuple[bytes, str]:

@@ -11,7 +11,7 @@ from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 
-from serving.gateway_errors import Refusal, internal, malformed
+from serving.gateway.errors import Refusal, internal, malformed
 
 # aiohttp logs a traceback, with parts of the request, for every malformed one; what matters is in the gateway's record.
 _silent = logging.getLogger("serving.gateway.http")

@@ -14,13 +14,13 @@ from deploying import DIES, LIES, Asking, default_version, make_mar, plan_for, w
 
 from glioscope.errors import ConfigError, InputError, IntegrityError
 from serving.deploy import deploy
-from serving.deploy_lock import locked
-from serving.deploy_steps import DeployError
-from serving.management import Management
+from serving.deployment.lock import locked
+from serving.deployment.management import Management
+from serving.deployment.smoke import smoke_scan
+from serving.deployment.steps import DeployError
 from serving.mar import Mar, read_mar
 from serving.ports import free_ports
 from serving.server import Server
-from serving.smoke import smoke_scan
 
 
 @pytest.fixture(scope="module")

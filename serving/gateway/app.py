@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from serving.gateway_errors import AGAIN, DISCLAIMER, HEADERS, Refusal, internal, malformed
-from serving.gateway_forward import Forwarder
-from serving.gateway_ready import HEALTHY, Readiness
-from serving.gateway_record import Entry, Record
+from serving.gateway.errors import AGAIN, DISCLAIMER, HEADERS, Refusal, internal, malformed
+from serving.gateway.forward import Forwarder
+from serving.gateway.ready import HEALTHY, Readiness
+from serving.gateway.record import Entry, Record
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 30.0

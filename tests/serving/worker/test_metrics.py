@@ -29,8 +29,8 @@ from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 from glioscope.predict import Predictor
 from glioscope.prediction import Prediction
 from serving.archive import archive
-from serving.metrics import CAUTIONS, Recorder
 from serving.start import Server
+from serving.worker.metrics import CAUTIONS, Recorder
 
 METRICS = ROOT / "serving" / "metrics.yaml"
 MONITORING = ROOT / "k8s" / "monitoring"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glioscope.predict import NetworkAnswer, Prepared
-from serving.request import Request
-from serving.status import Failure
+from serving.worker.request import Request
+from serving.worker.status import Failure
 
 
 @dataclass

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import aiohttp
 from aiohttp import web
 
-from serving.gateway_body import Body, header_value
-from serving.gateway_errors import HEADERS, Refusal, is_ours, malformed, timed_out, translate, unreachable, worker_died
-from serving.gateway_ready import HEALTHY, Readiness
-from serving.gateway_record import Entry
+from serving.gateway.body import Body, header_value
+from serving.gateway.errors import HEADERS, Refusal, is_ours, malformed, timed_out, translate, unreachable, worker_died
+from serving.gateway.ready import HEALTHY, Readiness
+from serving.gateway.record import Entry
 
 MAX_QUERY = 2048
 MAX_ERROR = 1 << 16

@@ -10,8 +10,8 @@ from glioscope.errors import InputError
 from glioscope.model_directory import ModelDescription
 from glioscope.scan import Scan, contrast_of
 from glioscope.scan_files import scan_from_contrasts, scan_from_files
-from serving.form import BODY, Form, read_form
-from serving.options import Options, read_options
+from serving.worker.form import BODY, Form, read_form
+from serving.worker.options import Options, read_options
 
 _WHOLE = ("data", BODY)
 
@@ -32,8 +32,8 @@ def read_request(fields: Mapping[str, Any], headers: Mapping[str, Any], model: M
     Raises
     ------
     InputError
-        ``no_scan``, ``ambiguous_scan``, ``two_contrasts``, or what :mod:`serving.form`, :mod:`serving.options` and
-        :mod:`glioscope.scan_files` raise.
+        ``no_scan``, ``ambiguous_scan``, ``two_contrasts``, or what :mod:`serving.worker.form`,
+        :mod:`serving.worker.options` and :mod:`glioscope.scan_files` raise.
     """
     form = read_form(fields, headers)
     accept = next((value for name, value in headers.items() if name.lower() == "accept"), None)

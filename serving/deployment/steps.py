@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from serving.management import Management, ManagementError, Version
+from serving.deployment.management import Management, ManagementError, Version
+from serving.deployment.smoke import SmokeTestError, ask, check_identity, smoke_test
+from serving.deployment.upload import upload as upload_to_bucket
 from serving.mar import Mar
-from serving.smoke import SmokeTestError, ask, check_identity, smoke_test
-from serving.upload import upload as upload_to_bucket
 
 _LOOK_S = 0.25
 

@@ -12,9 +12,9 @@ import boto3
 import pytest
 
 from glioscope.errors import ConfigError
+from serving.deployment.upload import UploadError, upload
 from serving.mar import sha256_of
 from serving.ports import free_ports
-from serving.upload import UploadError, upload
 
 KEY = "models/glioscope-1.mar"
 

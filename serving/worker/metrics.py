@@ -19,7 +19,7 @@ import psutil
 from ts.metrics.metric_type_enum import MetricTypes
 
 from glioscope.prediction import Prediction
-from serving.status import BY_CODE
+from serving.worker.status import BY_CODE
 
 log = logging.getLogger(__name__)
 

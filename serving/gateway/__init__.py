@@ -1,0 +1,1 @@
+"""The public door in front of TorchServe: limits, one error shape, readiness (docs/decisions/0017-gateway.md)."""
