@@ -3,9 +3,10 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 MAR := archive/glioscope.mar
+REVISION = $(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format serve bench lock clean
+.PHONY: help setup demo test lint format serve images bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,12 @@ format: setup ## let ruff put the code in shape
 
 serve: setup ## TorchServe with the model that `dvc repro` made, until Ctrl-C
 	python -m serving.start $(MAR)
+
+images: ## the container image of the endpoint, glioscope-serving; options: docs/serving-image.md
+	docker build --file serving/Dockerfile --build-arg REVISION=$(REVISION) \
+	  --build-arg PIP_EXTRA_INDEX_URL --build-arg TORCH_BUILD \
+	  --tag glioscope-serving:$(REVISION) --tag glioscope-serving:latest .
+	@docker image inspect --format '{{.Size}}' glioscope-serving | awk '{printf "glioscope-serving:$(REVISION), %.2f GB\n", $$1 / 1e9}'
 
 bench: setup ## the figures of the README's performance table
 	python benchmarks/decode.py
