@@ -1,6 +1,6 @@
 """What the server adds to the network's own time: one slice and one volume, one client and four.
 
-    python benchmarks/serving.py [--model MODEL] [--subject FOLDER] [--slices N]
+    python benchmarks/endpoint.py [--model MODEL] [--subject FOLDER] [--slices N]
 
 Starts TorchServe and its gateway, posts four contrasts, and compares the time of a whole request with what the same
 Predictor takes in this process, and with the plain network (contiguous memory, float32, one slice at a time). Phases
@@ -31,7 +31,8 @@ from glioscope.predict import Predictor
 from glioscope.scan import by_contrast
 from glioscope.scan_files import read_scan
 from serving.archive import archive
-from serving.server import Server, free_ports
+from serving.ports import free_ports
+from serving.server import Server
 
 CHANNELS, CLASSES = ["t1", "t2", "t1ce", "flair"], ["Healthy", "LGG", "HGG"]
 PHASES = ("decode", "preprocess", "network", "heatmap", "encode")
