@@ -79,7 +79,8 @@ def overlay_png(prediction: Prediction, scan: Scan) -> bytes:
     arrays = (prediction.heatmap, prediction.mask, scan.image[-1])
     heatmap, mask, image = (array if array.ndim > 2 else array[..., None] for array in arrays)
     held = [one.index for one in prediction.slices]
-    low, high = float(np.median(heatmap[..., held])), float(heatmap.max())
+    # Every fourth row and column tell the median well enough, and sixteen times as soon.
+    low, high = float(np.median(heatmap[::4, ::4, held])), float(heatmap.max())
     columns = []
     for index in _shown(held, heatmap, mask):
         grey = scan.for_display(scale_to_unit(image[..., index].astype(np.float32)))
@@ -87,7 +88,7 @@ def overlay_png(prediction: Prediction, scan: Scan) -> bytes:
         outline = scan.for_display(mask[..., index])
         columns.append(np.concatenate([overlay(grey, np.zeros_like(heat)), overlay(grey, heat, mask=outline)]))
     stream = io.BytesIO()
-    Image.fromarray(np.concatenate(columns, axis=1)).save(stream, format="PNG")
+    Image.fromarray(np.concatenate(columns, axis=1)).save(stream, format="PNG", compress_level=1)
     return stream.getvalue()
 
 

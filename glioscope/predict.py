@@ -155,8 +155,9 @@ class Predictor:
         decision = decide(slices, self._healthy, temperature=model.calibration.volume_temperature)
         probabilities = slices[0] if len(slices) == 1 else decision.probabilities
         label = int(probabilities.argmax())
-        heatmap = np.full(scan.shape, np.nan, np.float32)
-        mask = np.zeros(scan.shape, bool)
+        height, width, depth = scan.shape
+        heatmap = np.empty((depth, height, width), np.float32)  # slices whole in memory, as they are filled
+        mask = np.zeros(heatmap.shape, bool)
         found = []
         for row, index in enumerate(scan.kept):
             raw = answer.heatmaps[row, label]
@@ -165,26 +166,27 @@ class Predictor:
             own = int(slices[row].argmax())
             if self._healthy not in (own, label):
                 small = to_mask(shown, tissue=counted, offset=model.threshold.offset)
-                mask[..., index] = undo_fit(small.astype(np.float32), scan.shape[:2]) > 0.5
-            heatmap[..., index] = undo_fit(shown, scan.shape[:2])
+                mask[index] = undo_fit(small.astype(np.float32), (height, width)) > 0.5
+            heatmap[index] = undo_fit(shown, (height, width))
             found.append(
                 SlicePrediction(
                     index=index,
                     label=model.classes[own],
                     probabilities=self._named(slices[row]),
-                    heatmap_area=float(mask[..., index].mean()),
+                    heatmap_area=float(mask[index].mean()),
                     background_share=background_share(raw, scan.tissue[row]),
                 )
             )
-        np.nan_to_num(heatmap, copy=False, nan=float(np.nanmin(heatmap)))
+        left_out = np.setdiff1d(np.arange(depth), scan.kept)
+        heatmap[left_out] = heatmap[scan.kept].min()
         outside = _finite_mean([found[row].background_share for row in decision.rows])
         drift = drift_score(scan.images, scan.tissue, model.reference)
         return Prediction(
             label=model.classes[label],
             probabilities=self._named(probabilities),
             slices=found,
-            heatmap=heatmap[..., 0] if scan.flat else heatmap,
-            mask=mask[..., 0] if scan.flat else mask,
+            heatmap=heatmap[0] if scan.flat else np.moveaxis(heatmap, 0, 2),
+            mask=mask[0] if scan.flat else np.moveaxis(mask, 0, 2),
             background_share=outside,
             drift=drift,
             cautions=dict(self._cautions(scan, outside, drift)),
