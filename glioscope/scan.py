@@ -116,7 +116,7 @@ def from_contrasts(volumes: Mapping[str, Volume], model: ModelDescription, *, di
     if missing:
         raise InputError(
             f"contrast {', '.join(missing)} is missing",
-            hint=f"Give {', '.join(model.channels)}, with the contrast in the file's name",
+            hint=f"Give {', '.join(model.channels)}, with the contrast in the name of its file or field",
             code="missing_contrast",
         )
     first = volumes[model.channels[0]]
