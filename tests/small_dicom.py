@@ -136,3 +136,12 @@ def enhanced(slices: list[Dataset], order: Sequence[int] | None = None) -> Datas
         size = len(made.PixelData) // len(order)
         made.PixelData = b"".join(made.PixelData[index * size : (index + 1) * size] for index in order)
     return made
+
+
+PLANES = {
+    "axial": Plane(AXIAL),
+    "against the normal": Plane(AXIAL, gap=-2.0),
+    "sagittal": Plane(SAGITTAL, gap=1.2),
+    "coronal": Plane(CORONAL, gap=-3.0),
+    "oblique": Plane(oblique(), gap=2.5),
+}

@@ -15,20 +15,21 @@ pytest.importorskip("pydicom", reason="needs the extra glioscope[dicom]")
 highdicom = pytest.importorskip("highdicom", reason="needs the extra glioscope[dicom]")
 
 from pydicom import Dataset, dcmread
-from small_dicom import AXIAL, CORONAL, SAGITTAL, Plane, enhanced, intensities, make_slices, oblique, to_bytes, to_files
+from small_dicom import (
+    PLANES,
+    Plane,
+    enhanced,
+    intensities,
+    make_slices,
+    to_bytes,
+    to_files,
+)
 
 from glioscope.data.dicom import DicomVolume, read_dicom
 from glioscope.dicom_seg import segmentation
 from glioscope.errors import InputError
 
 WHO = {"algorithm": "GP-UNet", "version": "abc123", "label": "HGG"}
-PLANES = {
-    "axial": Plane(AXIAL),
-    "against the normal": Plane(AXIAL, gap=-2.0),
-    "sagittal": Plane(SAGITTAL, gap=1.2),
-    "coronal": Plane(CORONAL, gap=-3.0),
-    "oblique": Plane(oblique(), gap=2.5),
-}
 
 
 def source(slices: list[Dataset]) -> DicomVolume:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 
 import nibabel as nib
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_model import CHANNELS, write_model
+from zips import zipped
 
 from glioscope.data.nifti import nifti_bytes, read_nifti
 from glioscope.errors import InputError
@@ -30,14 +30,6 @@ def picture(array: np.ndarray, kind: str = "PNG") -> bytes:
 def npy(array: np.ndarray) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array)
-    return stream.getvalue()
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as packed:
-        for name, content in files.items():
-            packed.writestr(name, content)
     return stream.getvalue()
 
 

@@ -36,14 +36,13 @@ from pydicom.uid import (
 )
 from small_dicom import (
     AXIAL,
-    CORONAL,
+    PLANES,
     SAGITTAL,
     Plane,
     compressed,
     enhanced,
     intensities,
     make_slices,
-    oblique,
     to_bytes,
     to_files,
 )
@@ -52,13 +51,6 @@ from glioscope.data.dicom import DicomVolume, read_dicom
 from glioscope.data.nifti import nifti_bytes, read_nifti, to_lps
 from glioscope.errors import InputError
 
-PLANES = {
-    "axial": Plane(AXIAL),
-    "against the normal": Plane(AXIAL, gap=-2.0),
-    "sagittal": Plane(SAGITTAL, gap=1.2),
-    "coronal": Plane(CORONAL, gap=-3.0),
-    "oblique": Plane(oblique(), gap=2.5),
-}
 BRATS = ("t1", "t1ce", "t2", "flair")
 
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import random
 import struct
 import zipfile
 
 import pytest
+from zips import zipped
 
 from glioscope.data.unzip import MAX_MEMBERS, unzip
 from glioscope.errors import InputError
-
-
-def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as packed:
-        for name, content in files.items():
-            packed.writestr(name, content)
-    return stream.getvalue()
 
 
 def code_of(data: bytes, **limits: int) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 from bad_headers import gzip_bomb, nifti, npy, png, tiff
-from good_files import dicom_study, every_kind, zip_of_niftis, zipped
+from good_files import dicom_study, every_kind, zip_of_niftis
 from good_files import nifti as good_nifti
 from small_dicom import make_slices, to_bytes
 from small_scan import arrays
+from zips import zipped
 
 ODD_NAMES = ("../../etc/passwd", "/abs", "C:\\x\\t1.nii", "a\0b_t1.nii", ".", "é☃_t2.nii", "_t1ce.nii" * 900, "CON")
 MAGICS = (

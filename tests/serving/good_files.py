@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import io
-import zipfile
 
 import numpy as np
 from PIL import Image
 from pydicom.uid import JPEGLSLossless
 from small_dicom import compressed, make_slices, to_files
 from small_scan import AFFINE, arrays, contrasts
+from zips import zipped
 
 from glioscope.data.nifti import nifti_bytes
 
@@ -55,12 +55,3 @@ def every_kind() -> tuple[bytes, ...]:
         Image.fromarray((stack()[:, :, 1, :3] // 8).astype(np.uint8)).save(stream, kind)
     packed = (zip_of_niftis(), zipped(dicom_study()))
     return (nifti(), nifti_bytes(stack(), AFFINE), *packed, *(stream.getvalue() for stream in (npy, *pictures)))
-
-
-def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A zip with these members."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as packed:
-        for name, content in files.items():
-            packed.writestr(name, content)
-    return stream.getvalue()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from places import ROOT
 from small_scan import arrays, contrasts
-from test_server import zipped
+from zips import zipped
 
 from serving.server import Server
 

@@ -18,6 +18,7 @@ from PIL import Image
 from small_dicom import make_slices, to_files
 from small_model import CHANNELS, CLASSES
 from small_scan import AFFINE, SHAPE, arrays, contrasts
+from zips import zipped
 
 from glioscope.data.nifti import nifti_bytes, read_nifti
 from glioscope.predict import Predictor
@@ -38,14 +39,6 @@ def ask(server: Server, *, accept: str | None = None, path: str = "", **request:
 
 def stack() -> bytes:
     return nifti_bytes(np.stack(list(arrays().values()), axis=3), AFFINE)
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as packed:
-        for name, content in files.items():
-            packed.writestr(name, content)
-    return stream.getvalue()
 
 
 @pytest.fixture(scope="module")
