@@ -271,8 +271,9 @@ class Prometheus:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("scraped")
     archive(write_model(folder / "model"), folder / "glioscope.mar")
-    inference, management, metrics = free_ports(3)
-    with Server(folder / "glioscope.mar", ports=(inference, management, metrics), log=folder / "log") as running:
+    *ports, gateway = free_ports(4)
+    options = {"ports": tuple(ports), "gateway_metrics_port": gateway}
+    with Server(folder / "glioscope.mar", log=folder / "log", **options) as running:
         running.wait_ready()
         yield running
 
@@ -286,7 +287,8 @@ def prometheus(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
     config = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(MONITORING / name) for name in config["rule_files"]]
-    config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{server.ports[2]}"]}]
+    for job, port in zip(config["scrape_configs"], (server.ports[2], server.gateway_metrics_port), strict=True):
+        job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     [port] = free_ports(1)
     command = [program, "--config.file", str(folder / "prometheus.yml"), "--storage.tsdb.path", str(folder / "data")]
@@ -328,6 +330,9 @@ def test_prometheus_sees_a_good_and_a_bad_request(server: Server, prometheus: Pr
         (labels.pop("Outcome"), labels.pop("Code"), value): labels for labels, value in prometheus.query(requests)
     }
     assert counted == {("answered", "ok", 1): model, ("refused", "wrong_channels", 1): model}
+
+    passed = prometheus.until('glioscope_gateway_requests_total{job="glioscope-gateway", status="422"} >= 1')
+    assert passed[0][0]["status"] == "422"
 
     phases = {labels["Phase"]: value for labels, value in prometheus.query("glioscope_phase_seconds_count")}
     assert phases.keys() == {"decode", "preprocess", "network", "heatmap", "encode"}
