@@ -121,12 +121,11 @@ class Predictor:
         side = self.model.size
         height, width = volume.shape[1:3] if side is None else (side, side)
         self._check_work(height, width, len(chosen))
-        part = volume if slices is None else volume[..., chosen]
-        images, kept = prepare_slices(part, size=side, normalisation=self.model.normalisation)
+        images, kept = prepare_slices(volume, size=side, normalisation=self.model.normalisation, chosen=chosen)
         return Prepared(
             images=images,
             tissue=tissue_mask(images),
-            kept=[chosen[index] for index in kept],
+            kept=kept,
             shape=(volume.shape[1], volume.shape[2], depth),
             asked=len(chosen),
             flat=image.ndim == 3,
@@ -138,8 +137,11 @@ class Predictor:
         shapes = {scan.images.shape[1:] for scan in scans}
         for shape in shapes:
             members = [number for number, scan in enumerate(scans) if scan.images.shape[1:] == shape]
-            images = np.concatenate([scans[number].images for number in members])
-            tissue = np.concatenate([scans[number].tissue for number in members])
+            parts = [scans[number] for number in members]
+            if len(parts) == 1:
+                answers[members[0]] = NetworkAnswer(*self._forward(parts[0].images, parts[0].tissue))
+                continue
+            images, tissue = (np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "tissue"))
             logits, heatmaps = self._forward(images, tissue)
             start = 0
             for number in members:
@@ -154,7 +156,7 @@ class Predictor:
         logits = torch.from_numpy(answer.logits / model.calibration.temperature)
         slices = torch.softmax(logits, 1).numpy()
         decision = decide(slices, self._healthy, temperature=model.calibration.volume_temperature)
-        probabilities = slices[0] if len(slices) == 1 else decision.probabilities
+        probabilities = decision.probabilities
         label = int(probabilities.argmax())
         height, width, depth = scan.shape
         heatmap = np.empty((depth, height, width), np.float32)  # slices whole in memory, as they are filled
@@ -179,9 +181,10 @@ class Predictor:
                 )
             )
         left_out = np.setdiff1d(np.arange(depth), scan.kept)
-        heatmap[left_out] = heatmap[scan.kept].min()
+        if len(left_out):
+            heatmap[left_out] = heatmap[scan.kept].min()
         outside = _finite_mean([found[row].background_share for row in decision.rows])
-        drift = drift_score(scan.images, scan.tissue, model.reference)
+        drift = drift_score(scan.images, scan.tissue, model.reference, channels=model.channels)
         return Prediction(
             label=model.classes[label],
             probabilities=self._named(probabilities),
@@ -258,13 +261,14 @@ class Predictor:
         if len(scan.kept) < scan.asked:
             left_out = scan.asked - len(scan.kept)
             yield "empty_slices", f"{left_out} of {scan.asked} slices are empty and were left out"
-        limit = model.reference.get("background_share_limit" if depth == 1 else "background_share_volume_limit")
+        lone = len(scan.kept) == 1
+        limit = model.reference.get("background_share_limit" if lone else "background_share_volume_limit")
         if limit is not None and outside > limit:
             yield (
                 "background_share",
                 f"{outside:.0%} of the evidence lies outside the tissue, usual is {limit:.0%}: distrust the heatmap",
             )
-        limit = model.reference.get("drift_limit")
+        limit = model.reference.get("drift_slice_limit" if lone else "drift_limit")
         if limit is not None and drift is not None and drift > limit:
             yield (
                 "drift",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class SlicePrediction:
-    """One slice: its index in the input, probabilities by class, and where its evidence lies.
+    """One slice: its index from the most inferior one, probabilities by class, and where its evidence lies.
 
     ``heatmap_area``: share of the slice's pixels inside the mask, 0 to 1. ``background_share``: share of the answered
     class's positive evidence outside the tissue, 0 to 1, NaN where there is none.
@@ -36,7 +36,8 @@ class Prediction:
     heatmap:
         float32 (H, W) or (H, W, S) as the input: the heatmap of ``label``, in logits; lowest where nothing was counted.
     mask:
-        bool, same shape: the place the heatmap points at; empty where the slice looks tumour-free.
+        bool, same shape: the place the heatmap points at; empty where the slice looks tumour-free. The Dice of an
+        evaluation is of each slice's own predicted class, which is ``label`` in all slices that agree with the scan.
     background_share:
         Mean ``background_share`` of the slices that decided, 0 to 1; NaN where none has positive evidence.
     drift:

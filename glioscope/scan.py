@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from glioscope.data.contrast import CONTRASTS, canonical, contrast_of
 from glioscope.data.nifti import Volume, from_lps, nifti_bytes, to_lps
 from glioscope.errors import InputError
 from glioscope.heatmap import for_display
@@ -18,13 +19,8 @@ from glioscope.model_directory import ModelDescription
 if TYPE_CHECKING:
     from glioscope.data.dicom import DicomVolume
 
-_ALIASES = {
-    "t1": {"t1", "t1n", "t1w"},
-    "t2": {"t2", "t2w"},
-    "t1ce": {"t1ce", "t1c", "t1gd", "t1post"},
-    "flair": {"flair", "t2f"},
-}
 _AFFINE_TOLERANCE = 1e-3
+_SUBJECT = re.compile(r"\bsub-[a-z0-9]+")  # BIDS; "sub" alone would say subtraction
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,8 @@ class Scan:
     def to_nifti(self, array: NDArray[Any], *, scale: float = 1.0, offset: float = 0.0) -> bytes:
         """A result of the image's shape, less the channels, as gzipped NIfTI with the input's affine and axis order.
 
-        ``scale`` and ``offset`` go into the header, so that readers see ``value · scale + offset``. Pictures get an
-        affine of ones.
+        ``scale`` and ``offset`` go into the header, so that readers see ``value · scale + offset``. Pictures get
+        the identity.
         """
         affine = np.eye(4) if self.affine is None else self.affine
         return nifti_bytes(self.in_input_order(array), affine, like=self.header, scale=scale, offset=offset)
@@ -75,12 +71,20 @@ class Scan:
         return for_display(array, self.orientation)
 
 
-def contrast_of(name: str, channels: Sequence[str]) -> str | None:
-    """Which of ``channels`` a file name or form field speaks of, by the last part of it that names one; else None."""
+def contrast_named(name: str, channels: Sequence[str]) -> str | None:
+    """Which of ``channels`` the name of a file or form field speaks of; None for none, or more than one.
+
+    The last part decides where it is a usual short name (``_t1``, ``-t1n``, ``_flair`` …); else the words do, as in
+    DICOM: ``t1_gd`` and ``T1-POST`` are ``t1ce``.
+    """
     if name in channels:
         return name
-    parts = re.split(r"[^a-z0-9]+", name.lower().removesuffix(".gz").removesuffix(".nii"))
-    return next((c for part in reversed(parts) for c in channels if part in _ALIASES.get(c.lower(), {c.lower()})), None)
+    stem = name.lower().removesuffix(".gz").removesuffix(".nii")
+    parts = [part for part in re.split(r"[^a-z0-9]+", stem) if part]
+    last = canonical(parts[-1]) if parts else ""
+    meant = last if last in CONTRASTS else contrast_of([_SUBJECT.sub("", stem)])
+    named = next((part for part in reversed(parts) if part in {c.lower() for c in channels} - CONTRASTS), "")
+    return next((c for c in channels if canonical(c) == (meant or named)), None)
 
 
 def by_contrast(names: Iterable[Any], channels: Sequence[str]) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def by_contrast(names: Iterable[Any], channels: Sequence[str]) -> dict[str, Any]
     found: dict[str, Any] = {}
     for file in names:
         base = re.split(r"[/\\]", str(file))[-1]
-        contrast = contrast_of(base, channels)
+        contrast = contrast_named(base, channels)
         if contrast in found:
             raise InputError(
                 f"contrast {contrast} is given twice, also by {found[contrast]}",
@@ -167,8 +171,11 @@ def _from_lps_image(
     contrasts: list[NDArray[Any]], source: Volume, model: ModelDescription, dicom: DicomVolume | None
 ) -> Scan:
     swapped = model.orientation != "LPS"
+    dtype = np.result_type(*contrasts)
+    image = np.empty((len(contrasts), *contrasts[0].shape), np.float32 if dtype.itemsize > 4 else dtype)
+    np.stack(contrasts, out=image, casting="same_kind" if dtype.itemsize <= 4 else "unsafe")
     return Scan(
-        np.stack([np.swapaxes(one, 0, 1) if swapped else one for one in contrasts]),
+        np.swapaxes(image, 1, 2) if swapped else image,
         orientation=model.orientation,
         swapped=swapped,
         affine=source.affine,

@@ -54,7 +54,11 @@ def read_scan(inputs: Sequence[Path], model: ModelDescription, *, series: Mappin
     if all(path.name.lower().endswith((".nii", ".nii.gz")) for path in paths) and len(paths) > 1:
         chosen = by_contrast(paths, model.channels)
         return scan_from_contrasts({c: read_file(path, limit=MAX_BYTES) for c, path in chosen.items()}, model)
-    files = {str(path): read_file(path, limit=MAX_BYTES) for path in paths}
+    files: dict[str, bytes] = {}
+    left = MAX_BYTES
+    for path in paths:
+        files[str(path)] = read_file(path, limit=left)
+        left -= len(files[str(path)])
     return scan_from_files(files, model, series=series)
 
 
@@ -94,7 +98,9 @@ def scan_from_files(
     return from_picture(read_picture(data, name=name), model)
 
 
-def scan_from_contrasts(files: Mapping[str, bytes], model: ModelDescription) -> Scan:
+def scan_from_contrasts(
+    files: Mapping[str, bytes], model: ModelDescription, *, series: Mapping[str, str] | None = None
+) -> Scan:
     """One file per contrast (channel name → content): NIfTI, or a zip with the contrast's DICOM series."""
     most = MAX_VALUES // len(model.channels)
     volumes: dict[str, Volume] = {}
@@ -103,10 +109,15 @@ def scan_from_contrasts(files: Mapping[str, bytes], model: ModelDescription) -> 
         if kind_of(data) in ("zip", "dicom"):
             share = MAX_BYTES // len(model.channels)  # the files of all contrasts are in memory together
             members = unzip(data, max_bytes=share, where=contrast) if kind_of(data) == "zip" else {contrast: data}
-            dicom |= _read_dicom(members, [contrast], None, most)
-            volumes |= {name: found.volume for name, found in dicom.items()}
+            own = {contrast: series[contrast]} if series and contrast in series else None
+            dicom |= _dicom_volumes(members, [contrast], own, most)
+            volumes[contrast] = dicom[contrast].volume
         else:
             volumes[contrast] = read_nifti(data, max_voxels=most, name=contrast)
+    if len(dicom) > 1:
+        from glioscope.data.dicom import check_one_study  # noqa: PLC0415
+
+        check_one_study({contrast: one.datasets for contrast, one in dicom.items()})
     return from_contrasts(volumes, model, dicom=dicom.get(model.channels[0]))
 
 
@@ -117,26 +128,27 @@ def _from_zip(files: dict[str, bytes], model: ModelDescription, series: Mapping[
 
 
 def _from_dicom(files: Mapping[str, bytes], model: ModelDescription, series: Mapping[str, str] | None) -> Scan:
-    found = _read_dicom(files, model.channels, series, MAX_VALUES // len(model.channels))
-    if missing := [name for name in model.channels if name not in found]:
-        from glioscope.data.dicom_series import group_by_series  # noqa: PLC0415
+    found = _dicom_volumes(files, model.channels, series, MAX_VALUES // len(model.channels))
+    volumes = {contrast: one.volume for contrast, one in found.items()}
+    return from_contrasts(volumes, model, dicom=found.get(model.channels[0]))
 
+
+def _dicom_volumes(
+    files: Mapping[str, bytes], channels: Sequence[str], series: Mapping[str, str] | None, max_voxels: int
+) -> dict[str, DicomVolume]:
+    """All of ``channels``; raises ``missing_contrast`` with the series there are."""
+    from glioscope.data.dicom import read_dicom  # noqa: PLC0415  (an extra that not every installation has)
+    from glioscope.data.dicom_series import group_by_series  # noqa: PLC0415
+
+    found = read_dicom(files, channels=channels, series=series, max_voxels=max_voxels)
+    if missing := [name for name in channels if name not in found]:
         there = "; ".join(str(one) for one in group_by_series(files))
         raise InputError(
             f"contrast {', '.join(missing)} is missing",
             hint=f"Say which series it is, as series={missing[0]}:NUMBER; there are {there[:_LONGEST_LIST]}",
             code="missing_contrast",
         )
-    volumes = {contrast: one.volume for contrast, one in found.items()}
-    return from_contrasts(volumes, model, dicom=found.get(model.channels[0]))
-
-
-def _read_dicom(
-    files: Mapping[str, bytes], channels: Sequence[str], series: Mapping[str, str] | None, max_voxels: int
-) -> dict[str, DicomVolume]:
-    from glioscope.data.dicom import read_dicom  # noqa: PLC0415  (an extra that not every installation has)
-
-    return read_dicom(files, channels=channels, series=series, max_voxels=max_voxels)
+    return found
 
 
 def _files_in(folder: Path) -> list[Path]:

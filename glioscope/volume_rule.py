@@ -40,7 +40,7 @@ def decide(slices: Float, healthy: int | None, *, temperature: float = 1.0) -> D
         The number of the tumour-free class, or None.
     temperature:
         The volume's own temperature, above 0: slices of one volume err together, so their mean is not calibrated
-        because they are. It makes the decision more or less certain and never another.
+        because they are. It makes the decision more or less certain and never another. A single slice goes without.
 
     Raises
     ------
@@ -50,6 +50,8 @@ def decide(slices: Float, healthy: int | None, *, temperature: float = 1.0) -> D
     if len(slices) == 0:
         raise ValueError("a volume without slices cannot be decided")
     rows = deciding_rows(slices, healthy)
+    if len(slices) == 1:
+        return Decision(np.asarray(slices[0], np.float64), rows)  # a slice is calibrated as such
     return Decision(temper(slices[rows].mean(axis=0), temperature), rows)
 
 

@@ -72,15 +72,19 @@ class Handler:
         return item
 
     def _run(self, items: list[Item]) -> None:
-        try:
-            self._run_together(items)
-        except Exception:
-            log.exception("a batch of %d failed and is tried one by one", len(items))
-            for item in items:
-                try:
-                    self._run_together([item])
-                except Exception as error:
-                    item.failure = failure_of(error)
+        alone = len(items) == 1
+        if not alone:
+            try:
+                self._run_together(items)
+            except Exception:
+                log.exception("a batch of %d failed and is tried one by one", len(items))
+                alone = True
+        # Outside of the except clause, which would keep the failed batch's memory until the end of it.
+        for item in items if alone else []:
+            try:
+                self._run_together([item])
+            except Exception as error:
+                item.failure = failure_of(error)
 
     def _run_together(self, items: list[Item]) -> None:
         if not items:

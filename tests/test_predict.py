@@ -102,6 +102,15 @@ def test_some_slices_may_be_asked_for(predictor: Predictor) -> None:
     assert caught.value.code == "no_such_slice"
 
 
+def test_a_slice_is_empty_or_not_whoever_asks(predictor: Predictor) -> None:
+    """Noise is noise beside the head, also when only the noise is asked for."""
+    image = head()
+    image[..., 0] = np.random.default_rng(0).integers(0, 3, image.shape[:3])
+    assert 0 not in [one.index for one in predictor.predict(image).slices]
+    with pytest.raises(InputError, match="empty"):
+        predictor.predict(image, slices=[0])
+
+
 def test_scans_that_share_the_network_are_answered_as_if_alone(predictor: Predictor) -> None:
     images = [head(), head(slices=1)[..., 0], head(size=(36, 40))]
     prepared = [predictor.prepare(image) for image in images]
@@ -132,7 +141,12 @@ def test_bf16_answers_like_float32(tmp_path: Path) -> None:
 def test_what_the_reference_does_not_know_is_said(tmp_path: Path) -> None:
     channel = {"mean": 0.5, "std": 0.1, "quantiles": [0.3, 0.35, 0.45, 0.5, 0.55, 0.65, 0.7]}
     reference = {"levels": [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99], "channels": dict.fromkeys(CHANNELS, channel)}
-    limits = {"drift_limit": 0.0, "background_share_limit": -1.0, "background_share_volume_limit": -1.0}
+    limits = {
+        "drift_limit": 0.0,
+        "drift_slice_limit": 1e6,
+        "background_share_limit": -1.0,
+        "background_share_volume_limit": -1.0,
+    }
     known = write_model(tmp_path / "known", reference=reference)
     strict = write_model(tmp_path / "strict", reference=reference | limits)
     calm, worried = (Predictor.load(path).predict(head()) for path in (known, strict))
@@ -140,6 +154,8 @@ def test_what_the_reference_does_not_know_is_said(tmp_path: Path) -> None:
     assert not {"drift", "background_share"} & set(calm.cautions)
     assert {"drift", "background_share"} <= set(worried.cautions)
     assert all(sentence in worried.warnings for sentence in worried.cautions.values())
+    lone = Predictor.load(strict).predict(head(), slices=[2])
+    assert "drift" not in lone.cautions, "a lone slice is held against what lone slices do"
 
 
 @pytest.mark.parametrize(

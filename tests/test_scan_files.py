@@ -15,7 +15,7 @@ from zips import zipped
 from glioscope.data.nifti import nifti_bytes, read_nifti
 from glioscope.errors import InputError
 from glioscope.model_directory import ModelDescription, read_description
-from glioscope.scan import contrast_of
+from glioscope.scan import contrast_named
 from glioscope.scan_files import kind_of, read_scan, scan_from_contrasts, scan_from_files
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
@@ -148,14 +148,20 @@ def test_scale_and_offset_in_the_header_make_logits(four: ModelDescription, tmp_
         ("BraTS-GLI-1-000-t2f.nii.gz", "flair"),
         ("t1_t2.nii", "t2"),
         ("seg", None),
+        ("t1_gd.nii.gz", "t1ce"),
+        ("T1-POST.nii", "t1ce"),
+        ("t1_ce", "t1ce"),
+        ("sub-01_ses-02_T1w.nii.gz", "t1"),
+        ("sub-01_FLAIR_brain.nii.gz", "flair"),
+        ("t2_bet.nii.gz", "t2"),
     ],
 )
 def test_contrasts_are_told_by_name(name: str, expected: str | None) -> None:
-    assert contrast_of(name, CHANNELS) == expected
+    assert contrast_named(name, CHANNELS) == expected
 
 
 def test_a_channel_may_have_any_name() -> None:
-    assert contrast_of("channel_0", ["channel_0", "channel_1"]) == "channel_0"
+    assert contrast_named("channel_0", ["channel_0", "channel_1"]) == "channel_0"
 
 
 def test_a_missing_dicom_contrast_names_the_series_there_are(four: ModelDescription) -> None:
@@ -174,3 +180,31 @@ def test_zips_of_all_contrasts_together_are_bounded(four: ModelDescription, monk
     with pytest.raises(InputError) as caught:
         scan_from_contrasts(dict.fromkeys(CHANNELS, zipped({"a": bytes(1001)})), four)
     assert caught.value.code == "too_large"
+
+
+def test_contrasts_of_two_patients_or_studies_are_no_scan(four: ModelDescription) -> None:
+    pytest.importorskip("pydicom", reason="needs the extra glioscope[dicom]")
+    from small_dicom import make_slices, to_files
+
+    words = {"t1": "AX T1", "t2": "AX T2", "t1ce": "AX T1 POST GAD", "flair": "AX T2 FLAIR"}
+    array = np.random.default_rng(0).integers(1, 900, (20, 18, 3)).astype(np.uint16)
+
+    def study(**other: str) -> dict[str, dict[str, bytes]]:
+        changed = {"flair": other}
+        return {
+            name: to_files(make_slices(array, description=text, number=number, **changed.get(name, {})), prefix=name)
+            for number, (name, text) in enumerate(words.items())
+        }
+
+    def whole(series: dict[str, dict[str, bytes]]) -> dict[str, bytes]:
+        return {name: content for files in series.values() for name, content in files.items()}
+
+    assert scan_from_files(whole(study()), four).image.shape == (4, 20, 18, 3)
+    for other in ({"PatientID": "P2"}, {"StudyInstanceUID": "1.2.3"}):
+        for files in [whole(study(**other))]:
+            with pytest.raises(InputError) as caught:
+                scan_from_files(files, four)
+            assert caught.value.code == "two_subjects"
+        with pytest.raises(InputError) as caught:
+            scan_from_contrasts({name: zipped(files) for name, files in study(**other).items()}, four)
+        assert caught.value.code == "two_subjects"

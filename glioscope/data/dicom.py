@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glioscope.data.dicom_geometry import arrange, read_frames
-from glioscope.data.dicom_header import require_dicom
+from glioscope.data.dicom_header import reading, require_dicom
 from glioscope.data.dicom_pixels import check_sizes, read_pixels
 from glioscope.data.dicom_series import Series, choose_series, group_by_series
 from glioscope.data.nifti import MAX_VOXELS, Volume
+from glioscope.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,7 @@ def read_dicom(
     ------
     InputError
         With the code ``unknown_type`` (no DICOM, or a transfer syntax without decoder), ``two_contrasts``,
+        ``two_subjects``,
         ``no_such_series``, ``uneven_slices``, ``shapes_differ``, ``bad_affine``, ``bad_mode``, ``too_large``,
         ``not_finite`` or ``corrupt``.
     ConfigError
@@ -75,7 +77,24 @@ def read_dicom(
     chosen = choose_series(group_by_series(files), channels, series)
     for one in chosen.values():  # all headers before the first pixel
         check_sizes(one.files, max_voxels=max_voxels, where=str(one))
+    check_one_study({name: [file.dataset for file in one.files] for name, one in chosen.items()})
     return {name: _read_series(chosen[name]) for name in channels if name in chosen}
+
+
+def check_one_study(datasets: Mapping[str, Sequence[Any]]) -> None:
+    """Refuse contrasts (name to datasets) of two patients or two studies; raises :class:`InputError`, ``two_subjects``.
+
+    Their geometry may well agree, so nothing else would notice.
+    """
+    for keyword, what in (("PatientID", "patients"), ("StudyInstanceUID", "studies")):
+        with reading("DICOM"):
+            found = {str(one.get(keyword, "")): name for name, group in datasets.items() for one in group}
+        if len(found) > 1:
+            raise InputError(
+                f"the series are of {len(found)} {what}: {' and '.join(sorted(set(found.values()))) or 'one contrast'}",
+                hint="Send the series of one examination of one patient",
+                code="two_subjects",
+            )
 
 
 def _read_series(series: Series) -> DicomVolume:

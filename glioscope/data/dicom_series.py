@@ -6,13 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from glioscope.data.dicom_contrast import canonical, contrast_of, names
+from glioscope.data.contrast import CONTRASTS, canonical, contrast_of, names
 from glioscope.data.dicom_header import DicomFile, is_dicom, read_header
 from glioscope.errors import InputError
 
 MAX_FILES = 4096
 _LISTED = 12  # series named in an error
-_KNOWN = ("t1", "t1ce", "t2", "flair")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Series:
         if any(file.scout for file in self.files):
             return False
         meaning = canonical(channel)
-        if meaning in _KNOWN:
+        if meaning in CONTRASTS:
             return contrast_of(first.texts, agent=first.agent) == meaning
         return any(names(text, channel) for text in first.texts)
 

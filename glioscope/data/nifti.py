@@ -129,7 +129,8 @@ def _scaled(stored: NDArray[Any], header: Any, *, where: str) -> NDArray[Any]:
         slope, inter = 1.0, 0.0
     elif not np.isfinite(inter):
         inter = 0.0
-    if stored.dtype.kind in "iu" and slope == 1 and inter == 0:
+    # No scanner needs 8 bytes for an intensity, and a zipped file of them would inflate to twice what its voxels tell.
+    if stored.dtype.kind in "iu" and stored.dtype.itemsize < 8 and slope == 1 and inter == 0:
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
     with np.errstate(over="ignore", invalid="ignore"):
         array = stored.astype(np.float32, copy=False)

@@ -23,7 +23,11 @@ _NEGATIVE_SHARE = 0.05  # resampling leaves a few negative pixels; more of them 
 
 
 def prepare_slices(
-    image: NDArray[Any] | Sequence[NDArray[Any]], *, size: int | None, normalisation: Normalisation
+    image: NDArray[Any] | Sequence[NDArray[Any]],
+    *,
+    size: int | None,
+    normalisation: Normalisation,
+    chosen: Sequence[int] | None = None,
 ) -> tuple[NDArray[np.float16], list[int]]:
     """Turn slices into what is stored and what a network is fed.
 
@@ -36,6 +40,8 @@ def prepare_slices(
         Height and width of the result in pixels; None leaves slices as they come.
     normalisation:
         See :func:`normalise`.
+    chosen:
+        Indices of the slices that are wanted, ascending; None: all. What counts as empty is told by all of them.
 
     Returns
     -------
@@ -50,10 +56,11 @@ def prepare_slices(
     """
     slices = np.moveaxis(image, -1, 0) if isinstance(image, np.ndarray) else image
     ranges = [_range(one, index) for index, one in enumerate(slices)]
-    kept = [index for index, span in enumerate(ranges) if span > EMPTY * max(ranges)]
+    wanted = range(len(slices)) if chosen is None else chosen
+    kept = [index for index in wanted if ranges[index] > EMPTY * max(ranges)]
     if not kept:
         raise InputError(
-            f"all {len(slices)} slices are empty", hint="Check that the file holds an image", code="empty_image"
+            f"all {len(wanted)} slices are empty", hint="Check that the file holds an image", code="empty_image"
         )
     shapes = {slices[index].shape for index in kept}
     if size is None and len(shapes) > 1:

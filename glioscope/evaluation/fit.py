@@ -65,8 +65,12 @@ def fit(network: nn.Module, model: ModelDescription, split: View, *, digest: str
     table = _table(found, split, calibration, threshold.offset)
     validation = _scores(table)
     offset = _grad_cam_offset(network, split, found, workers)
-    reference = model.reference | {"validation": validation, "grad_cam_offset": offset}
-    reference |= limits(split, table, model.reference)
+    measured: dict[str, Any] = {"validation": validation, "grad_cam_offset": offset}
+    measured |= limits(split, table, model.reference, channels=model.channels)
+    # What was measured where the model was calibrated stays: limits must not follow the data they are to flag.
+    calibrated_before = model.calibration.fitted_on is not None
+    reference = measured | model.reference if calibrated_before else model.reference | measured
+    validation = dict(reference["validation"])
     update = {"calibration": calibration, "threshold": threshold, "reference": reference}
     return Fitted(model.model_copy(update=update), validation, offset, notes + volume_notes)
 

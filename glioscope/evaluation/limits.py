@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from glioscope.evaluation.view import View
 _PERCENTILE = 95
 
 
-def limits(split: View, table: SliceTable, reference: dict[str, Any]) -> dict[str, float | None]:
+def limits(
+    split: View, table: SliceTable, reference: dict[str, Any], *, channels: Sequence[str]
+) -> dict[str, float | None]:
     """The 95th percentiles over validation, None where there is nothing to measure.
 
     Parameters
@@ -27,21 +30,27 @@ def limits(split: View, table: SliceTable, reference: dict[str, Any]) -> dict[st
 
     Returns
     -------
-    ``background_share_limit`` of slices, ``background_share_volume_limit`` of scans (the mean over the slices that
-    decided) and ``drift_limit`` of scans (:func:`glioscope.drift.drift_score`).
+    ``background_share_limit`` and ``drift_slice_limit`` of single slices, ``background_share_volume_limit`` (the mean
+    over the slices that decided) and ``drift_limit`` of scans. Drift is :func:`glioscope.drift.drift_score`; lone
+    slices vary far more than scans do.
     """
     shares = table.column("background_share_raw")
-    volumes, drifts = [], []
+    volumes, drifts, slice_drifts = [], [], []
     for rows, decision in decisions(table):
         deciding = shares[rows[decision.rows]]
         if np.isfinite(deciding).any():
             volumes.append(float(np.nanmean(deciding)))
         if reference.get("channels"):
-            drifts.append(drift_score(np.asarray(split.images[rows]), np.asarray(split.tissue[rows], bool), reference))
+            images, tissue = np.asarray(split.images[rows]), np.asarray(split.tissue[rows], bool)
+            drifts.append(drift_score(images, tissue, reference, channels=channels))
+            slice_drifts += [
+                drift_score(images[[row]], tissue[[row]], reference, channels=channels) for row in range(len(rows))
+            ]
     return {
         "background_share_limit": _percentile(shares[np.isfinite(shares)]),
         "background_share_volume_limit": _percentile(volumes),
         "drift_limit": _percentile([drift for drift in drifts if drift is not None]),
+        "drift_slice_limit": _percentile([drift for drift in slice_drifts if drift is not None]),
     }
 
 

@@ -80,7 +80,10 @@ LOWER_IS_BETTER = frozenset(
         "explanation.background_share",
         "explanation.background_share_raw",
         "explanation.deletion_auc",
+        "explanation.deletion_auc_random",
         "explanation.randomisation_ssim",
+        "subjects.baselines.hottest_slice.false_alarm_rate",
+        "subjects.baselines.mean_of_slices.false_alarm_rate",
         "subjects.ece",
         "subjects.false_alarm_rate",
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from glioscope.errors import InputError
 from glioscope.model_directory import ModelDescription
-from glioscope.scan import Scan, contrast_of
+from glioscope.scan import Scan, contrast_named
 from glioscope.scan_files import scan_from_contrasts, scan_from_files
 from serving.worker.form import BODY, Form, read_form
 from serving.worker.options import Options, read_options
@@ -45,7 +45,7 @@ def _scan(form: Form, options: Options, model: ModelDescription) -> Scan:
     whole = [(filename, content) for name, filename, content in form.files if name in _WHOLE and content]
     contrasts: dict[str, bytes] = {}
     for name, _, content in form.files:
-        contrast = None if name in _WHOLE else contrast_of(name, model.channels)
+        contrast = None if name in _WHOLE else contrast_named(name, model.channels)
         if contrast in contrasts:
             raise InputError(f"contrast {contrast} is sent twice", hint="Send it once", code="two_contrasts")
         if contrast is not None:
@@ -59,7 +59,7 @@ def _scan(form: Form, options: Options, model: ModelDescription) -> Scan:
     if whole and contrasts:
         raise InputError(f"both data and {next(iter(contrasts))} are sent", hint="Send one scan", code="ambiguous_scan")
     if contrasts:
-        return scan_from_contrasts(contrasts, model)
+        return scan_from_contrasts(contrasts, model, series=options.series)
     names = [name for name, _ in whole]
     files = {name if names.count(name) == 1 else f"{place}_{name}": c for place, (name, c) in enumerate(whole)}
     return scan_from_files(files, model, series=options.series)

@@ -35,6 +35,7 @@ _STATUS = {
         "not_finite",
         "shapes_differ",
         "two_contrasts",
+        "two_subjects",
         "uneven_slices",
         "wrong_channels",
         "wrong_dims",

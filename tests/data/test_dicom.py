@@ -474,7 +474,9 @@ def test_odd_values_are_not_quoted_in_warnings() -> None:
     uid = name.replace(odd[0].StudyInstanceUID.encode(), b"x" * len(odd[0].StudyInstanceUID))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        read_dicom({"odd": uid} | to_files(odd[1:]), channels=["t2"])
+        with pytest.raises(InputError, match="2 studies"):
+            read_dicom({"odd": uid} | to_files(odd[1:]), channels=["t2"])
+        read_dicom({"odd": name} | to_files(odd[1:]), channels=["t2"])
 
 
 ORIGINALS = originals()

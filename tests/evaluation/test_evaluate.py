@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,19 @@ def test_a_fitted_model_keeps_what_was_fitted(done: tuple[Path, dict[str, Any]],
     assert (tmp_path / "out/model/model.json").read_bytes() == (out / "model/model.json").read_bytes()
     assert again["validation"] == metrics["validation"]
     assert again["segmentation"] == metrics["segmentation"]
+
+
+def test_limits_stay_those_of_the_calibration(tmp_path: Path, store: SliceStore, model: Path):
+    """A model calibrated elsewhere, without masks: its limits must not follow the data that they are to flag."""
+    shutil.copytree(model, tmp_path / "model")
+    description = json.loads((model / "model.json").read_text())
+    description["calibration"] |= {"fitted_on": "elsewhere"}
+    description["reference"] |= {"background_share_limit": 0.125}
+    (tmp_path / "model" / "model.json").write_text(json.dumps(description))
+    evaluate(store, tmp_path / "model", tmp_path / "out", PARAMS)
+    reference = json.loads((tmp_path / "out" / "model" / "model.json").read_text())["reference"]
+    assert reference["background_share_limit"] == 0.125
+    assert reference["background_share_volume_limit"] is not None, "what was not measured there is measured here"
 
 
 def test_the_threshold_does_not_look_at_test_masks(done: tuple[Path, dict[str, Any]], tmp_path: Path, model: Path):

@@ -119,15 +119,16 @@ def test_limits_are_of_whole_scans_and_of_the_slices_that_decided():
     shares = np.where(decided, np.where(far, 0.4, 0.2), 1.0)
     shares[np.flatnonzero(decided)[0]] = np.nan  # no positive evidence there
     images = np.where(far, 0.7, 0.5)[:, None, None, None] * np.ones((1, 1, 8, 8))
-    found = limits(view_of(slices.take(np.arange(12)), images), _with(slices, shares), REFERENCE)
+    found = limits(view_of(slices.take(np.arange(12)), images), _with(slices, shares), REFERENCE, channels=["flair"])
     assert found["background_share_volume_limit"] == pytest.approx(np.percentile([0.2, 0.4], 95))
     assert found["background_share_limit"] == 1
     assert found["drift_limit"] == pytest.approx(np.percentile([0, 2], 95))
+    assert found["drift_slice_limit"] == pytest.approx(2), "half of the slices lie two deviations off"
 
 
 def test_without_a_reference_there_is_no_limit_of_drift():
     slices = table(("a", [2] * 3, [HGG] * 3))
-    found = limits(view_of(slices, np.ones((3, 1, 8, 8))), _with(slices, np.full(3, np.nan)), {})
+    found = limits(view_of(slices, np.ones((3, 1, 8, 8))), _with(slices, np.full(3, np.nan)), {}, channels=["flair"])
     assert set(found.values()) == {None}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glioscope.data.dicom_contrast import canonical, contrast_of, names
+from glioscope.data.contrast import canonical, contrast_of, names
 
 WORDS = {
     "t1": [

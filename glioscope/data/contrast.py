@@ -1,4 +1,4 @@
-"""Which MR contrast a DICOM series shows, by the words that scanners and technicians put in its header."""
+"""Which MR contrast a DICOM series or a file shows, by the words that scanners and people put in its header or name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ _ALIASES = {
     "t2": "t2", "t2w": "t2",
     "flair": "flair", "t2f": "flair",
 }  # fmt: skip
+CONTRASTS = frozenset(_ALIASES.values())
 # Derived maps, other techniques, scouts: a T1 or T2 in their names does not make them that contrast.
 _OTHER = re.compile(
-    r"t2 ?\*|t2_?star|swi|swan|dwi|adc|dti|trace|diff|ep2d|epi|perf|dsc|dce|mra|tof|angio|bold|asl|spectro"
+    r"t2 ?\*|t2 ?star|swi|swan|dwi|adc|dti|trace|diff\w*|ep2d|epi|perf\w*|dsc|dce|mra|tof|angio\w*|bold|asl|spectro\w*"
+    r"|ha?emo\w*|gre|ffe|medic"
     r"|sub|subtract\w*|map|mapping|loc|localizer|localiser|scout|pilot|survey|phase|scano\w*|3 ?plane|stir"
 )
 _FLAIR = re.compile(r"(?:t2)?flair\w*|dark ?fluid|t2f|spcir\w*")
