@@ -78,7 +78,8 @@ def view(store: SliceStore, masks: Masks | None, split: str, model: ModelDescrip
         masks=None if masks is None else masks.masks(split),
         known=np.zeros(len(index), bool) if masks is None else masks.known(split),
         labels=numbers[store.labels(split)],
-        cases=[str(row["case"]) for row in index],
+        # BraTS 2023 has several examinations of a patient: a scan is one of them.
+        cases=[str(row.get("subject") or row["case"]) for row in index],
         slices=[str(row["id"]) for row in index],
         patients=[str(row["patient"]) for row in index],
         classes=tuple(model.classes),

@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl
 import multipart
 
 from glioscope.errors import InputError
-from glioscope.scan_files import kind_of
 from serving.worker.options import NAMES
 
 BODY = "body"
@@ -69,10 +68,8 @@ def read_form(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Form:
     body = bytes(fields[BODY]) if isinstance(fields.get(BODY), (bytes, bytearray)) else b""
     if content_type == "multipart/form-data":
         _read_multipart(form, body, options.get("boundary", ""))
-    elif content_type == _URLENCODED and kind_of(body) is None:
-        # Scans come under this name too: it is what `curl --data-binary` says of everything.
-        for name, value in _pairs(body[:_LONGEST_OPTION].decode(errors="replace")):
-            form.add(name, value.encode())
+    elif content_type == _URLENCODED and (pairs := _only_options(body)) is not None:
+        form.options |= pairs
     else:
         for name, value in fields.items():
             content = value.encode() if isinstance(value, str) else value
@@ -98,6 +95,17 @@ def _read_multipart(form: Form, body: bytes, boundary: str) -> None:
         raise InputError(
             f"the multipart body cannot be read: {error}", hint="Let curl -F or a library build it", code="bad_form"
         ) from error
+
+
+def _only_options(body: bytes) -> dict[str, str] | None:
+    """The options in an urlencoded body; None for all else: it is what `curl --data-binary` calls every file."""
+    if len(body) > _LONGEST_OPTION:
+        return None
+    try:
+        pairs = dict(_pairs(body.decode()))
+    except (ValueError, InputError):
+        return None
+    return pairs if pairs.keys() <= set(NAMES) else None
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

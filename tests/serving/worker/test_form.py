@@ -52,9 +52,12 @@ def test_urlencoded_options_are_read() -> None:
     assert form.options == {"slices": "1-2", "return": "mask"}
 
 
-def test_a_scan_is_no_form_whatever_curl_calls_it() -> None:
-    form = read_form(*through_gateway(b"\x89PNG\r\n&return=mask", "application/x-www-form-urlencoded"))
-    assert form.files == [("body", "body", b"\x89PNG\r\n&return=mask")]
+@pytest.mark.parametrize(
+    "body", [b"\x89PNG\r\n&return=mask", b"%PDF-1.7 " + b"&" * 100, b"a=1&return=mask", b"1=" * 5000]
+)
+def test_a_file_is_no_form_whatever_curl_calls_it(body: bytes) -> None:
+    form = read_form(*through_gateway(body, "application/x-www-form-urlencoded"))
+    assert form.files == [("body", "body", body)]
     assert form.options == {}
 
 
