@@ -9,14 +9,27 @@ from typing import Annotated
 
 import typer
 
+from glioscope.errors import GlioscopeError
 from glioscope.model_directory import read_description
 from glioscope.scan import by_contrast
 from serving.client import EndpointError, post, save
+from serving.mar import read_mar
 from serving.start import MODEL_NAME, Server
 
 
 def demo(mar: Path, subject: Path, out: Path, *, model: Path, port: int) -> str:
-    """Serve ``mar``, post the contrasts in ``subject``, save the answer in ``out``; returns a line on it."""
+    """Serve ``mar``, post the contrasts in ``subject``, save the answer in ``out``; returns a line on it.
+
+    Raises
+    ------
+    GlioscopeError
+        The archive, the subject or the port cannot be used.
+    EndpointError
+        There was no answer.
+    RuntimeError
+        The server did not start, or another version than that in ``mar`` answered.
+    """
+    version = read_mar(mar).version
     files = by_contrast(sorted(subject.glob("*.nii*")), read_description(model).channels)
     out.mkdir(parents=True, exist_ok=True)
     with Server(mar, ports=(port, port + 1, port + 2), log=out / "torchserve.log") as server:
@@ -24,6 +37,8 @@ def demo(mar: Path, subject: Path, out: Path, *, model: Path, port: int) -> str:
         started = time.monotonic()
         answer = post(f"{server.url}/predictions/{MODEL_NAME}", files)
         spent = time.monotonic() - started
+    if (answered := answer["model"]["version"]) != version:
+        raise RuntimeError(f"{server.url}: {answered} answered, and {mar} is {version}. Give another --port")
     save(answer, out)
     probabilities = ", ".join(f"{name} {value:.2f}" for name, value in answer["probabilities"].items())
     return f"{subject.name}: {answer['label']} ({probabilities}), answered in {spent:.2f} s"
@@ -45,6 +60,9 @@ def main() -> None:
         except (EndpointError, RuntimeError) as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(1) from error
+        except GlioscopeError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from error
 
     typer.run(command)
 

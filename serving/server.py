@@ -19,14 +19,12 @@ from glioscope import atomic
 from glioscope.errors import ConfigError
 from serving import state
 from serving.mar import read_mar
-from serving.ports import free_ports
+from serving.ports import free_ports, require_free
 
 CONFIG = Path(__file__).with_name("config.properties")
 METRICS = Path(__file__).with_name("metrics.yaml")
 MODEL_NAME = "glioscope"
 _STOP_S = 35.0  # the gateway lets running requests end for 30 s
-# TorchServe holds as many bodies in its queue, and its heap is bounded.
-_MOST_AT_ONCE = 16
 
 
 class Server:
@@ -46,16 +44,16 @@ class Server:
     gateway:
         False: TorchServe itself listens on the public port.
     host, metrics_host:
-        Address of the public port and of the metrics ports. Management is always on loopback: it has no password.
+        Address of the public port and of both metrics ports. Management is always on loopback: it has no password.
     gateway_metrics_port:
-        Port for the gateway's own metrics, at the public port's address; 0: none.
+        Port for the gateway's own metrics, at ``metrics_host``; 0: none.
 
     Raises
     ------
     InputError, IntegrityError
         ``mar`` cannot be read or does not hold what was signed.
     ConfigError
-        Another server uses the model store.
+        Another server uses the model store, or a port is taken.
     """
 
     def __init__(
@@ -87,6 +85,8 @@ class Server:
             with atomic.disk_errors(store):
                 (store / state.FOLDER).mkdir(parents=True, exist_ok=True)
             opened.enter_context(_only_one(store))
+            # Before anything starts: whoever listens there would be taken for this server.
+            require_free(self._addresses())
             opened.callback(self._end)
             self._start(scratch, store)
             self._opened = opened.pop_all()
@@ -139,6 +139,11 @@ class Server:
         alive = "ping" if what else "livez"
         return not self.gateway or requests.get(f"{self.url}/{alive}", timeout=5).ok
 
+    def _addresses(self) -> list[tuple[str, int]]:
+        public, management, metrics = self.ports
+        addresses = [(self.host, public), ("127.0.0.1", management), (self.metrics_host, metrics)]
+        return addresses + [(self.metrics_host, self.gateway_metrics_port)] * bool(self.gateway_metrics_port)
+
     def _start(self, scratch: Path, store: Path) -> None:
         self.models = state.load(store)
         if self.mar is not None:
@@ -157,8 +162,8 @@ class Server:
             if self.gateway:
                 command = [sys.executable, "-m", "serving.gateway", "--upstream", self.inner_url]
                 command += ["--management", self.management_url, "--model", MODEL_NAME]
-                command += ["--host", self.host, "--port", str(self.ports[0]), "--max-inflight", str(_MOST_AT_ONCE)]
-                command += ["--metrics-port", str(self.gateway_metrics_port)]
+                command += ["--host", self.host, "--port", str(self.ports[0])]
+                command += ["--metrics-host", self.metrics_host, "--metrics-port", str(self.gateway_metrics_port)]
                 self._run("the gateway", command, dict(os.environ), Path.cwd(), output)
 
     def _torchserve(self, scratch: Path, store: Path, inner: tuple[int, ...], output: object) -> None:
@@ -200,15 +205,21 @@ class Server:
         )
 
     def _end(self) -> None:
-        for process in reversed(self.processes.values()):
-            # The group and not the process: workers outlive a JVM that was killed.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP_S)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        # The groups and not the processes: workers outlive a JVM that was killed.
+        processes = list(reversed(self.processes.values()))
+        try:
+            for process in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_STOP_S)
+        finally:
+            # A second Ctrl-C ends the wait, but leaves nothing behind.
+            for process in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            for process in processes:
+                process.wait()
 
 
 @contextlib.contextmanager

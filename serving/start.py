@@ -26,14 +26,17 @@ def main() -> None:
 def _command(
     mar: Annotated[Path | None, typer.Argument(help="Archive that `python -m serving.archive` wrote")] = None,
     *,
-    port: Annotated[int, typer.Option("--port", help="Public port; management and metrics: the next two")] = 8080,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65533, help="Public port; management and metrics: the next two")
+    ] = 8080,
     store: Annotated[
         Path | None, typer.Option("--model-store", help="Folder whose deployed versions outlive the server")
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address of the public port")] = "127.0.0.1",
-    metrics_host: Annotated[str, typer.Option("--metrics-host", help="Address of the metrics port")] = "127.0.0.1",
+    metrics_host: Annotated[str, typer.Option("--metrics-host", help="Address of the metrics ports")] = "127.0.0.1",
     gateway_metrics: Annotated[
-        int, typer.Option("--gateway-metrics-port", help="Port for the gateway's own metrics; 0: none")
+        int,
+        typer.Option("--gateway-metrics-port", min=0, max=65535, help="Port for the gateway's own metrics; 0: none"),
     ] = 0,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds until it must be ready")] = 180.0,
 ) -> None:

@@ -11,8 +11,8 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated
 
 import aiohttp
@@ -60,6 +60,15 @@ async def _serve(options: Options, record: Record, host: str, port: int) -> None
         await stop.wait()
 
 
+@contextmanager
+def _listening(host: str, port: int, options: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        print(f"error: {host}:{port}: cannot listen there: {error.strerror}. Choose another {options}", file=sys.stderr)
+        raise typer.Exit(2) from error
+
+
 def main() -> None:
     """Command line: serve until SIGTERM or Ctrl-C; exit 2 with one line if an address is wrong or taken."""
 
@@ -70,10 +79,14 @@ def main() -> None:
         host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
         port: Annotated[int, typer.Option(help="Port to listen on", min=1, max=65535)] = 8080,
         max_body: Annotated[int, typer.Option(help="Largest body in bytes", min=1)] = Options.max_body,
-        timeout: Annotated[float, typer.Option(help="Seconds without progress to give up", min=1)] = Options.timeout,
+        max_bytes: Annotated[int, typer.Option(help="Bytes of all bodies in flight", min=1)] = Options.max_bytes,
+        timeout: Annotated[float, typer.Option(help="Seconds to send, answer or take", min=1)] = Options.timeout,
+        pause: Annotated[float, typer.Option(help="Seconds a client may send nothing", min=1)] = Options.pause,
+        min_rate: Annotated[int, typer.Option(help="Bytes a second it must send", min=1)] = Options.min_rate,
         max_inflight: Annotated[int, typer.Option(help="Predictions at once", min=1)] = Options.max_inflight,
         model: Annotated[str, typer.Option(help="Model whose workers decide on readiness")] = Options.model,
-        metrics_port: Annotated[int, typer.Option(help="Prometheus port on the same host; 0: none", min=0)] = 0,
+        metrics_port: Annotated[int, typer.Option(help="Prometheus port; 0: none", min=0, max=65535)] = 0,
+        metrics_host: Annotated[str, typer.Option(help="Address of the Prometheus port")] = "127.0.0.1",
         quiet: Annotated[bool, typer.Option(help="No line per request on standard error")] = False,
     ) -> None:
         """Stand in front of TorchServe: limits, one error shape, readiness."""
@@ -82,25 +95,27 @@ def main() -> None:
             if not re.fullmatch(r"https?://[^/\s]+", address):
                 print(f"error: {address}: not an address. Give http://HOST:PORT", file=sys.stderr)
                 raise typer.Exit(2)
+        if max_bytes < max_body:
+            print(f"error: --max-bytes {max_bytes}: below --max-body {max_body}. Give at least that", file=sys.stderr)
+            raise typer.Exit(2)
         options = Options(
             upstream=addresses[0],
             management=addresses[1],
             max_body=max_body,
+            max_bytes=max_bytes,
             timeout=timeout,
+            pause=pause,
+            min_rate=min_rate,
             max_inflight=max_inflight,
             model=model,
-            quiet=quiet,
         )
         logging.basicConfig(format="%(levelname)s %(message)s")
         record = Record(quiet=quiet)
-        try:
-            if metrics_port:
-                prometheus_client.start_http_server(metrics_port, addr=host, registry=record.registry)
+        if metrics_port:
+            with _listening(metrics_host, metrics_port, "--metrics-port or --metrics-host"):
+                prometheus_client.start_http_server(metrics_port, addr=metrics_host, registry=record.registry)
+        with _listening(host, port, "--port or --host"):
             asyncio.run(_serve(options, record, host, port))
-        except OSError as error:
-            hint = "Choose another --port or --host"
-            print(f"error: {host}:{port}: cannot listen there: {error.strerror}. {hint}", file=sys.stderr)
-            raise typer.Exit(2) from error
 
     typer.run(command)
 

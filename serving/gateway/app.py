@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import HttpVersion10, HttpVersion11, web
 
+from serving.gateway.body import Limits
 from serving.gateway.errors import AGAIN, DISCLAIMER, HEADERS, Refusal, internal, malformed
 from serving.gateway.forward import Forwarder
 from serving.gateway.ready import HEALTHY, Readiness
 from serving.gateway.record import Entry, Record
+from serving.gateway.room import Room
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 30.0
@@ -27,15 +29,29 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Where TorchServe is, and what is let through: bytes per body, seconds without progress, requests at once."""
+    """Where TorchServe is, and what is let through.
+
+    Attributes
+    ----------
+    max_body, max_bytes:
+        Bytes of one body, and of all bodies in flight together.
+    timeout:
+        Seconds for a body to arrive, for TorchServe to begin its answer, and for the client to take it.
+    pause, min_rate:
+        Seconds that a client may send nothing, and bytes per second that it must send in the long run.
+    max_inflight:
+        Requests at once.
+    """
 
     upstream: str
     management: str
     max_body: int = 64 * 1024 * 1024
+    max_bytes: int = 256 * 1024 * 1024
     timeout: float = 330.0
-    max_inflight: int = 64
+    pause: float = 30.0
+    min_rate: int = 256_000
+    max_inflight: int = 16
     model: str = "glioscope"
-    quiet: bool = False
 
 
 class Gateway:
@@ -45,7 +61,11 @@ class Gateway:
         self._options, self._record = options, record
         self._readiness = Readiness(session, options.management, options.model)
         self._forwarder = Forwarder(
-            session, options.upstream, self._readiness, max_body=options.max_body, timeout=options.timeout
+            session,
+            options.upstream,
+            self._readiness,
+            limits=Limits(size=options.max_body, seconds=options.timeout, pause=options.pause, rate=options.min_rate),
+            room=Room(options.max_bytes),
         )
         self._inflight = 0
         self._idle = asyncio.Event()

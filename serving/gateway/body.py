@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from serving.gateway.errors import Refusal, malformed, too_large
+from serving.gateway.room import Share
 
-PAUSE_SECONDS = 30.0
-"""A client that sends nothing for this long is given up."""
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one body may be: bytes, seconds in all, seconds of pause, and bytes per second after the first pause."""
+
+    size: int
+    seconds: float
+    pause: float
+    rate: int
 
 
 class Body:
@@ -20,10 +29,10 @@ class Body:
     ----------
     request:
         Request whose body has not been read.
-    limit:
-        Most bytes that are taken; a longer ``Content-Length`` is refused before anything is read.
-    seconds:
-        Longest time that the whole body may take to arrive.
+    limits:
+        Its bounds; a ``Content-Length`` above them is refused before anything is read.
+    share:
+        Memory that it takes: all that ``Content-Length`` says at once, or what has arrived where there is none.
 
     Attributes
     ----------
@@ -36,7 +45,7 @@ class Body:
         Whether it is the client that everything waits for.
     """
 
-    def __init__(self, request: web.BaseRequest, *, limit: int, seconds: float) -> None:
+    def __init__(self, request: web.BaseRequest, *, limits: Limits, share: Share) -> None:
         encoding = request.headers.get("Content-Encoding", "identity")
         if encoding.strip().lower() not in ("", "identity"):
             hint = "Send files gzipped on their own (.nii.gz), without Content-Encoding"
@@ -44,14 +53,15 @@ class Body:
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             raise Refusal(417, "malformed", "unknown Expect", "Leave the header Expect out")
         self.length = request.content_length
-        if self.length is not None and self.length > limit:
-            raise too_large(limit)
+        if self.length is not None and self.length > limits.size:
+            raise too_large(limits.size)
         if not request.can_read_body:
             raise _no_scan()
+        share.grow(self.length or 0)
         self.received = 0
         self.refusal: Refusal | None = None
         self.waiting = False
-        self._request, self._limit, self._seconds = request, limit, seconds
+        self._request, self._limits, self._share = request, limits, share
 
     async def chunks(self, on_progress: Callable[[], None]) -> AsyncIterator[bytes]:
         """Yield the body as it arrives, and call ``on_progress`` after each piece.
@@ -59,15 +69,16 @@ class Body:
         Raises
         ------
         Refusal
-            It is too large, empty, ends early or comes too slowly.
+            It is too large, empty, ends early or comes too slowly, or there is no memory for it now.
         """
         try:
             await self._say_continue()
-            until = asyncio.get_running_loop().time() + self._seconds
-            while chunk := await self._next(until):
+            began = asyncio.get_running_loop().time()
+            while chunk := await self._next(began):
                 self.received += len(chunk)
-                if self.received > self._limit:
-                    raise too_large(self._limit)
+                if self.received > self._limits.size:
+                    raise too_large(self._limits.size)
+                self._share.grow(self.received)
                 on_progress()
                 yield chunk
             if not self.received:
@@ -76,10 +87,13 @@ class Body:
             self.refusal = refusal
             raise
 
-    async def _next(self, until: float) -> bytes:
+    async def _next(self, began: float) -> bytes:
         self.waiting = True
+        pause = self._limits.pause
+        # One byte a second is no pause, but would hold a place for minutes: time is earned by what has arrived.
+        until = began + min(self._limits.seconds, pause + self.received / self._limits.rate)
         try:
-            async with asyncio.timeout_at(min(until, asyncio.get_running_loop().time() + PAUSE_SECONDS)):
+            async with asyncio.timeout_at(min(until, asyncio.get_running_loop().time() + pause)):
                 chunk = await self._request.content.readany()
         except TimeoutError:
             raise self.too_slow() from None
@@ -91,7 +105,10 @@ class Body:
 
     def too_slow(self) -> Refusal:
         """Return what a client is told whose body does not arrive in time."""
-        hint = f"Send it without pauses of more than {PAUSE_SECONDS:g} s, within {self._seconds:g} s"
+        limits = self._limits
+        hint = (
+            f"Send {limits.rate / 1000:g} kB/s or more, no pause above {limits.pause:g} s, all in {limits.seconds:g} s"
+        )
         return Refusal(408, "too_slow", "the body did not arrive in time", hint)
 
     async def _say_continue(self) -> None:

@@ -73,6 +73,11 @@ def is_ours(body: bytes) -> bool:
     return "error" in _fields(body)
 
 
+def says_no_worker(body: bytes) -> bool:
+    """Whether TorchServe's own error says that no worker took the request."""
+    return _fields(body).get("type") == "ServiceUnavailableException"
+
+
 def translate(status: int, body: bytes, *, ready: bool) -> Refusal:
     """Turn TorchServe's own error (``code``, ``type``, ``message``) into the endpoint's.
 
@@ -83,16 +88,16 @@ def translate(status: int, body: bytes, *, ready: bool) -> Refusal:
     body:
         Its body, JSON or not.
     ready:
-        Whether a worker is ready now. TorchServe says "no worker" for a full queue too; this tells them apart.
+        Whether a worker of that version is ready, for what :func:`says_no_worker`. TorchServe says so of a full queue
+        too; this tells them apart.
     """
     said = str(_fields(body).get("message", ""))
-    kind = str(_fields(body).get("type", ""))
     if said.startswith(_HANDLER_BUGS):
         return internal()
     # A killed worker is status 507 if the kernel says so in time, else 500; the sentence is the same.
     if said.startswith("Worker died"):
         return worker_died()
-    if kind == "ServiceUnavailableException":
+    if says_no_worker(body):
         if ready:
             return Refusal(503, "busy", "the queue for this model is full", AGAIN)
         return Refusal(503, "no_worker", "no worker is running for this model", AGAIN)

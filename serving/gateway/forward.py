@@ -8,10 +8,21 @@ from collections.abc import AsyncIterator
 import aiohttp
 from aiohttp import web
 
-from serving.gateway.body import Body, header_value
-from serving.gateway.errors import HEADERS, Refusal, is_ours, malformed, timed_out, translate, unreachable, worker_died
-from serving.gateway.ready import HEALTHY, Readiness
+from serving.gateway.body import Body, Limits, header_value
+from serving.gateway.errors import (
+    HEADERS,
+    Refusal,
+    is_ours,
+    malformed,
+    says_no_worker,
+    timed_out,
+    translate,
+    unreachable,
+    worker_died,
+)
+from serving.gateway.ready import Readiness
 from serving.gateway.record import Entry
+from serving.gateway.room import Room, Share
 
 MAX_QUERY = 2048
 MAX_ERROR = 1 << 16
@@ -31,17 +42,18 @@ class Forwarder:
         TorchServe's inference address.
     readiness:
         Tells a full queue from a missing worker.
-    max_body:
-        Largest body, in bytes. Keep it at or below TorchServe's ``max_request_size``.
-    timeout:
-        Seconds without progress, in either direction, after which a request is given up.
+    limits:
+        Of every body. Keep its size at or below TorchServe's ``max_request_size``. ``seconds`` is also the longest
+        time that TorchServe may take to begin its answer, and the client to take it.
+    room:
+        Memory for all bodies together.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, upstream: str, readiness: Readiness, *, max_body: int, timeout: float
+        self, session: aiohttp.ClientSession, upstream: str, readiness: Readiness, *, limits: Limits, room: Room
     ) -> None:
         self._session, self._upstream, self._readiness = session, upstream, readiness
-        self._max_body, self._timeout = max_body, timeout
+        self._limits, self._room, self._timeout = limits, room, limits.seconds
 
     async def forward(self, request: web.BaseRequest, entry: Entry) -> web.StreamResponse:
         """Answer a prediction; ``entry`` gets the bytes and the status.
@@ -51,10 +63,13 @@ class Forwarder:
         Refusal
             The request is refused, TorchServe is not there or gave an error of its own.
         ConnectionError
-            TorchServe broke off in the middle of its answer.
+            The answer broke off in the middle.
         """
+        with Share(self._room) as share:
+            return await self._forward(request, entry, Body(request, limits=self._limits, share=share))
+
+    async def _forward(self, request: web.BaseRequest, entry: Entry, body: Body) -> web.StreamResponse:
         headers = self._headers(request, entry)
-        body = Body(request, limit=self._max_body, seconds=self._timeout)
         if body.length is not None and "Transfer-Encoding" not in request.headers:
             headers["Content-Length"] = str(body.length)
         response = web.StreamResponse()
@@ -70,12 +85,12 @@ class Forwarder:
                 ) as answer,
             ):
                 if answer.status >= 400:
-                    return await self._pass_error(answer, entry)
+                    return await self._pass_error(request, answer, entry)
                 await self._pass_answer(request, answer, response, entry, deadline)
                 return response
         except (aiohttp.ClientError, TimeoutError) as error:
             if response.prepared:
-                raise self._cut_short(request, entry) from error
+                raise _cut_short(request, entry, late=isinstance(error, TimeoutError)) from error
             raise body.refusal or self._refusal(error, body) from error
 
     def _headers(self, request: web.BaseRequest, entry: Entry) -> dict[str, str]:
@@ -117,29 +132,26 @@ class Forwarder:
         if answer.content_length is not None:
             response.content_length = answer.content_length
         await response.prepare(request)
+        # Once and not for every piece: whoever takes an answer byte by byte would hold a place for ever.
+        self._extend(deadline)
         async for chunk in answer.content.iter_any():
-            self._extend(deadline)
             await response.write(chunk)
             entry.sent += len(chunk)
         await response.write_eof()
         entry.status = answer.status
 
-    async def _pass_error(self, answer: aiohttp.ClientResponse, entry: Entry) -> web.Response:
+    async def _pass_error(self, request: web.BaseRequest, answer: aiohttp.ClientResponse, entry: Entry) -> web.Response:
         body = b""
         async for chunk in answer.content.iter_any():
             body += chunk
             if len(body) > MAX_ERROR:
                 break
         if not is_ours(body):
-            raise translate(answer.status, body, ready=await self._readiness.state() == HEALTHY)
+            asked = request.rel_url.raw_path.removeprefix("/predictions/")
+            ready = not says_no_worker(body) or await self._readiness.has_worker(asked)
+            raise translate(answer.status, body, ready=ready)
         entry.status, entry.sent = answer.status, len(body)
         return web.Response(status=answer.status, body=body, headers=_passed_back(answer, entry))
-
-    def _cut_short(self, request: web.BaseRequest, entry: Entry) -> ConnectionError:
-        if request.transport is None or request.transport.is_closing():
-            return ConnectionResetError("the client went away")
-        entry.status, entry.code = 502, "cut_short"
-        return ConnectionAbortedError("the model server broke off in mid-answer")
 
     def _refusal(self, error: Exception, body: Body) -> Refusal:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
@@ -147,6 +159,16 @@ class Forwarder:
         if not isinstance(error, TimeoutError):
             return worker_died()
         return body.too_slow() if body.waiting else timed_out(self._timeout)
+
+
+def _cut_short(request: web.BaseRequest, entry: Entry, *, late: bool) -> ConnectionError:
+    if request.transport is None or request.transport.is_closing():
+        return ConnectionResetError("the client went away")
+    entry.status, entry.code = 502, "cut_short"
+    if late:
+        request.transport.abort()  # a client that takes nothing would keep even a closed connection
+        return ConnectionAbortedError("the answer took too long")
+    return ConnectionAbortedError("the model server broke off in mid-answer")
 
 
 def _passed_back(answer: aiohttp.ClientResponse, entry: Entry) -> dict[str, str]:

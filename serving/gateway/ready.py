@@ -13,13 +13,13 @@ ASK_SECONDS = 2.0
 
 
 class Readiness:
-    """Asks TorchServe's management API, at most once a second and one question at a time.
+    """Asks TorchServe's management API; for probes at most once a second and one question at a time.
 
     TorchServe's own ``/ping`` speaks of all models and versions together; a probe needs the one that answers scans.
     """
 
     def __init__(self, session: aiohttp.ClientSession, management: str, model: str) -> None:
-        self._session, self._url = session, f"{management}/models/{model}"
+        self._session, self._models, self._model = session, f"{management}/models", model
         self._lock = asyncio.Lock()
         self._asked_at = 0.0
         self._state = ""
@@ -29,13 +29,17 @@ class Readiness:
         clock = asyncio.get_running_loop().time
         async with self._lock:
             if not self._state or clock() - self._asked_at >= FRESH_SECONDS:
-                self._state = await self._ask()
+                self._state = await self._ask(self._model)
                 self._asked_at = clock()
             return self._state
 
-    async def _ask(self) -> str:
+    async def has_worker(self, model: str) -> bool:
+        """Whether ``NAME`` or ``NAME/VERSION`` has a ready worker now."""
+        return await self._ask(model) == HEALTHY
+
+    async def _ask(self, model: str) -> str:
         try:
-            async with asyncio.timeout(ASK_SECONDS), self._session.get(self._url) as answer:
+            async with asyncio.timeout(ASK_SECONDS), self._session.get(f"{self._models}/{model}") as answer:
                 if answer.status != 200:
                     return "No such model"
                 versions = json.loads(await answer.read())

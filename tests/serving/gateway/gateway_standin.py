@@ -39,8 +39,9 @@ class Standin:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     def forget(self) -> None:
-        """Start anew: one ready worker, no body seen."""
+        """Start anew: one ready worker of every version, no body seen."""
         self.workers = [{"id": "9000", "status": "READY"}]
+        self.workers_of: dict[str, list[dict[str, str]]] = {}
         self.bodies: list[int] = []
 
     def __enter__(self) -> Standin:
@@ -58,6 +59,7 @@ class Standin:
         app.router.add_post("/predictions/{name}", self._predict)
         app.router.add_post("/predictions/{name}/{version}", self._predict)
         app.router.add_get("/models/{name}", self._model)
+        app.router.add_get("/models/{name}/{version}", self._model)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -69,7 +71,8 @@ class Standin:
 
     async def _model(self, request: web.Request) -> web.Response:
         self.asked += 1
-        return web.json_response([{"modelName": request.match_info["name"], "workers": self.workers}])
+        workers = self.workers_of.get(request.match_info.get("version", ""), self.workers)
+        return web.json_response([{"modelName": request.match_info["name"], "workers": workers}])
 
     async def _predict(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
@@ -106,6 +109,13 @@ class Standin:
             await response.write(b"x" * 500)
             assert request.transport is not None
             request.transport.close()
+            return response
+        if name == "drip":
+            response = web.StreamResponse(headers={"Content-Length": "50"})
+            await response.prepare(request)
+            for _ in range(50):
+                await response.write(b"x")
+                await asyncio.sleep(0.1)
             return response
         if name == "big":
             return web.Response(body=BIG, content_type="application/zip")

@@ -105,15 +105,24 @@ def test_every_error_has_one_shape(gateway: Gateway, name: str, expected: tuple[
 
 def test_no_worker_is_told_from_a_full_queue(gateway: Gateway, standin: Standin) -> None:
     standin.workers = [{"id": "9000", "status": "UNLOADING"}]
-    eventually(lambda: refusal(gateway.ask("POST", "/predictions/full", b"x")) == (503, "no_worker"))
+    assert refusal(gateway.ask("POST", "/predictions/full", b"x")) == (503, "no_worker")
     standin.forget()
-    eventually(lambda: refusal(gateway.ask("POST", "/predictions/full", b"x")) == (503, "busy"))
+    assert refusal(gateway.ask("POST", "/predictions/full", b"x")) == (503, "busy")
+    standin.workers_of = {"2": []}
+    assert refusal(gateway.ask("POST", "/predictions/full/2", b"x")) == (503, "no_worker"), "of that version"
+    assert refusal(gateway.ask("POST", "/predictions/full/1", b"x")) == (503, "busy")
 
 
 def test_an_answer_that_breaks_off_is_seen_to_be_incomplete(gateway: Gateway) -> None:
     with pytest.raises(http.client.IncompleteRead):
         gateway.ask("POST", "/predictions/half", b"x", {"X-Request-Id": "half"})
     eventually(lambda: [one["code"] for one in gateway.records() if one["id"] == "half"] == ["cut_short"])
+
+
+def test_an_answer_that_takes_too_long_is_cut_short(gateway: Gateway) -> None:
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        gateway.ask("POST", "/predictions/drip", b"x", {"X-Request-Id": "drip"})
+    eventually(lambda: [one["code"] for one in gateway.records() if one["id"] == "drip"] == ["cut_short"])
 
 
 def test_without_torchserve_the_gateway_answers(tmp_path: Path) -> None:

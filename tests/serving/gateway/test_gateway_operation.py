@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gateway_standin import Gateway, Standin, eventually, free_port, refusal
@@ -24,7 +26,7 @@ def standin() -> Iterator[Standin]:
 
 @pytest.fixture
 def gateway(standin: Standin, tmp_path: Path) -> Iterator[Gateway]:
-    with Gateway(standin.url, tmp_path / "log") as running:
+    with Gateway(standin.url, tmp_path / "log", max_inflight=64) as running:
         yield running
 
 
@@ -65,6 +67,44 @@ def test_more_than_the_limit_at_once_is_busy(standin: Standin, tmp_path: Path) -
         standin.release.set()
         assert [one.result()[0] for one in running] == [200, 200]
         assert gateway.ask("POST", "/predictions/echo", b"x")[0] == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_more_bytes_than_the_limit_at_once_are_busy(standin: Standin, tmp_path: Path, *, chunked: bool) -> None:
+    limits = {"max_body": 600_000, "max_bytes": 1_000_000}
+
+    def body(size: int) -> Any:
+        return iter([b"x" * size]) if chunked else b"x" * size
+
+    with Gateway(standin.url, tmp_path / "log", **limits) as gateway, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(gateway.ask, "POST", "/predictions/wait", body(600_000))
+        eventually(lambda: standin.bodies == [600_000])
+        assert refusal(gateway.ask("POST", "/predictions/echo", body(500_000))) == (503, "busy")
+        assert gateway.ask("POST", "/predictions/echo", body(400_000))[0] == 200, "small ones still go through"
+        standin.release.set()
+        assert running.result()[0] == 200
+        assert gateway.ask("POST", "/predictions/echo", body(600_000))[0] == 200, "all of it was given back"
+
+
+def test_a_steady_but_slow_client_is_given_up(standin: Standin, tmp_path: Path) -> None:
+    """A byte every 0.2 s is never a pause of 1 s, and still ends; at 100 B/s or more the same pieces go through."""
+    head = b"POST /predictions/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    with Gateway(standin.url, tmp_path / "log", pause=1, min_rate=100) as gateway:
+        assert drip(gateway.port, head % 12, [b"x"] * 12).startswith(b"HTTP/1.1 408 ")
+        assert drip(gateway.port, head % 1200, [b"x" * 100] * 12).startswith(b"HTTP/1.1 200 ")
+        assert standin.bodies == [1200]
+
+
+def drip(port: int, head: bytes, pieces: list[bytes]) -> bytes:
+    """Send one piece every 0.2 s; return the first bytes of the answer, early as it may be."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(head)
+        for piece in pieces:
+            if select.select([client], [], [], 0.2)[0]:
+                break
+            client.sendall(piece)
+        client.settimeout(10)
+        return client.recv(4096)
 
 
 def test_stopping_lets_running_requests_end(standin: Standin, tmp_path: Path) -> None:
@@ -112,10 +152,15 @@ def test_quiet_and_counted(standin: Standin, tmp_path: Path) -> None:
     assert "glioscope_gateway_in_flight 0.0" in text
 
 
-def test_wrong_addresses_are_one_line() -> None:
+def test_wrong_options_are_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        for arguments, said in ([f"--port={port}"], "cannot listen"), (["--upstream=somewhere"], "not an address"):
+        for arguments, said in (
+            ([f"--port={port}"], f"127.0.0.1:{port}: cannot listen"),
+            ([f"--metrics-port={port}", "--host=127.0.0.2"], f"127.0.0.1:{port}: cannot listen"),
+            (["--max-bytes=1"], "below --max-body"),
+            (["--upstream=somewhere"], "not an address"),
+        ):
             command = [sys.executable, "-m", "serving.gateway", *arguments]
             run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
             assert run.returncode == 2
