@@ -21,7 +21,6 @@ from serving.multipart import Multipart
 from serving.scan_fields import scan_fields
 
 MODEL_NAME = "glioscope"
-CONNECT_S = 5.0
 _RETRY_S = 0.5
 
 
@@ -32,6 +31,7 @@ class Answer(StrEnum):
     ZIP = "zip"
     PNG = "png"
     NIFTI = "nifti"
+    DICOM = "dicom"
 
 
 TYPES = {
@@ -39,8 +39,21 @@ TYPES = {
     Answer.ZIP: "application/zip",
     Answer.PNG: "image/png",
     Answer.NIFTI: "application/x-nifti",
+    Answer.DICOM: "application/dicom",
 }
-FILES = {Answer.ZIP: "answer.zip", Answer.PNG: "overlay.png", Answer.NIFTI: "heatmap.nii.gz"}
+FILES = {
+    Answer.ZIP: "answer.zip",
+    Answer.PNG: "overlay.png",
+    Answer.NIFTI: "heatmap.nii.gz",
+    Answer.DICOM: "segmentation.dcm",
+}
+PARTS = {
+    "heatmap": "heatmap.nii.gz",
+    "mask": "mask.nii.gz",
+    "overlay": "overlay.png",
+    "segmentation": "segmentation.dcm",
+}
+"""The files in a JSON answer: key → what it is saved as."""
 
 
 class EndpointError(Exception):
@@ -79,7 +92,8 @@ def send(
     options:
         ``slices``, ``return`` …, sent as the query.
     timeout:
-        Seconds without a byte of the answer. Connecting has :data:`CONNECT_S`.
+        Seconds without a byte moving, while connecting, sending or waiting for the answer: urllib3 has no separate
+        limit for sending, and a short one for connecting would break off the upload to a slow reader.
     wait:
         Seconds to try again while the connection is refused. Nothing else is ever sent twice.
 
@@ -113,28 +127,21 @@ def post(
     wait: float = 0.0,
 ) -> dict[str, Any]:
     """:func:`send`, and the JSON answer read."""
-    body = send(url, files, options=options, timeout=timeout, wait=wait)
-    try:
-        answer = json.loads(body)
-    except ValueError as error:
-        raise EndpointError(f"{url}: the answer is not JSON: {body[:100]!r}", status=200) from error
-    if not isinstance(answer, dict):
-        raise EndpointError(f"{url}: the answer is not a JSON object", status=200)
-    return answer
+    return _json(url, send(url, files, options=options, timeout=timeout, wait=wait))
 
 
 def save(answer: Mapping[str, Any], out: Path) -> list[Path]:
     """Write what a JSON answer holds into ``out``; returns the files written.
 
-    prediction.json always; heatmap.nii.gz (uint8), mask.nii.gz and overlay.png where they were asked for.
+    prediction.json always; heatmap.nii.gz (uint8), mask.nii.gz, overlay.png and segmentation.dcm where they were asked
+    for.
     """
     written = []
-    parts = {"heatmap": "heatmap.nii.gz", "mask": "mask.nii.gz", "overlay": "overlay.png"}
-    for key, name in parts.items():
+    for key, name in PARTS.items():
         if answer.get(key):
             atomic.write_bytes(out / name, base64.b64decode(answer[key]["data"]))
             written.append(out / name)
-    rest = {key: value for key, value in answer.items() if key not in parts}
+    rest = {key: value for key, value in answer.items() if key not in PARTS}
     if answer.get("heatmap"):
         rest["heatmap"] = {key: answer["heatmap"][key] for key in ("scale", "offset")}
     atomic.write_json(out / "prediction.json", rest)
@@ -145,11 +152,21 @@ def _once(url: str, body: Multipart, accept: str, options: Mapping[str, str], ti
     headers = {"Content-Type": body.content_type, "Accept": accept}
     with requests.Session() as session:
         answer = session.post(
-            url, data=body, params=dict(options), headers=headers, timeout=(CONNECT_S, timeout), allow_redirects=False
+            url, data=body, params=dict(options), headers=headers, timeout=timeout, allow_redirects=False
         )
     if answer.status_code != 200:
         raise refusal(answer)
     return answer.content
+
+
+def _json(url: str, body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError as error:
+        raise EndpointError(f"{url}: the answer is not JSON: {body[:100]!r}", status=200) from error
+    if not isinstance(answer, dict):
+        raise EndpointError(f"{url}: the answer is not a JSON object", status=200)
+    return answer
 
 
 def refusal(answer: requests.Response) -> EndpointError:
@@ -172,6 +189,8 @@ def _reason(error: BaseException) -> str:
         return "nothing came back in time. Give a longer --timeout, or look at the server"
     if isinstance(error, requests.ConnectTimeout):
         return "nobody took the connection in time. Check --url"
+    if "timed out" in str(error):
+        return "the server did not read on in time. Give a longer --timeout, or look at the server"
     if "Connection refused" in str(error):
         return "nothing listens there. Start the server, or check --url"
     return " ".join(str(error).split())[:200]
@@ -191,22 +210,26 @@ def _command(
     url: Annotated[str, typer.Option("--url", help="Address of the endpoint")] = "http://127.0.0.1:8080",
     out: Annotated[Path | None, typer.Option("--save", help="Folder for what comes back")] = None,
     accept: Annotated[Answer, typer.Option("--accept", help="What to ask for")] = Answer.JSON,
-    parts: Annotated[str, typer.Option("--return", help="Parts of the answer: heatmap,mask,overlay")] = "",
+    parts: Annotated[str, typer.Option("--return", help="Parts of the answer: heatmap,mask,overlay,segmentation")] = "",
     slices: Annotated[str, typer.Option("--slices", help="Only these slices, as 40-80 or 50,60")] = "",
-    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for the answer")] = 300.0,
+    series: Annotated[
+        list[str] | None, typer.Option("--series", help="Which DICOM series a contrast is, as t1=3; once for each")
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds without a byte moving")] = 300.0,
     wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for a server that starts")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout")] = False,
 ) -> None:
     """Send one scan to the glioscope endpoint. Research use only, not a medical device."""
     if accept is not Answer.JSON and out is None:
-        _fail("a zip, PNG or NIfTI answer is a file. Say where with --save", 2)
-    options = {key: value for key, value in {"return": parts, "slices": slices}.items() if value}
+        _fail("a zip, PNG, NIfTI or DICOM answer is a file. Say where with --save", 2)
+    pairs = ",".join(pair.replace("=", ":", 1) for pair in series or ())
+    options = {key: value for key, value in {"return": parts, "slices": slices, "series": pairs}.items() if value}
     address = f"{url.rstrip('/')}/predictions/{MODEL_NAME}"
     with _one_line_errors(), scan_fields(scan) as files:
         body = send(address, files, accept=accept, options=options, timeout=timeout, wait=wait)
-        answer = json.loads(body) if accept is Answer.JSON else {}
+        answer = _json(address, body) if accept is Answer.JSON else {}
         saved: Sequence[Path] = []
-        if out is not None and answer:
+        if out is not None and accept is Answer.JSON:
             saved = save(answer, out)
         elif out is not None:
             atomic.write_bytes(out / FILES[accept], body)
@@ -224,7 +247,7 @@ def _say(answer: Mapping[str, Any], saved: Sequence[Path], as_json: bool) -> Non
     for line in lines:
         print(line, file=sys.stderr if as_json else sys.stdout)
     if as_json:
-        rest = {key: value for key, value in answer.items() if key not in ("heatmap", "mask", "overlay")}
+        rest = {key: value for key, value in answer.items() if key not in PARTS}
         print(json.dumps(rest | {"saved": [str(file) for file in saved]}))
 
 

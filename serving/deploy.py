@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from glioscope.errors import GlioscopeError
+from serving.client import EndpointError
 from serving.deployment.lock import locked
 from serving.deployment.management import Management, ManagementError
 from serving.deployment.smoke import SmokeTestError, smoke_scan
@@ -25,7 +26,7 @@ from serving.deployment.steps import STEPS, Deploy, DeployError, Done, Plan, ret
 from serving.deployment.upload import UploadError
 from serving.mar import read_mar
 
-_FAILURES = (ManagementError, SmokeTestError, UploadError, GlioscopeError, KeyboardInterrupt)
+_FAILURES = (ManagementError, EndpointError, SmokeTestError, UploadError, GlioscopeError, OSError, KeyboardInterrupt)
 
 
 def deploy(plan: Plan) -> dict[str, Any]:
@@ -49,21 +50,21 @@ def deploy(plan: Plan) -> dict[str, Any]:
         mar = progress.run("check", partial(read_mar, plan.mar), lambda mar: f"{mar.model.architecture} {mar.version}")
         fields = opened.enter_context(smoke_scan(plan.scan, mar.model))
         try:
-            job = Deploy(plan, mar, fields, server, before=server.default(plan.name))
+            before, known = server.default(plan.name), server.versions(plan.name).get(mar.version)
         except ManagementError as error:
             raise DeployError(f"deploy failed at step check: {error}; nothing was touched") from error
+        job = Deploy(plan, mar, fields, server, before, known)
         changed = False
         try:
             for name, step in STEPS.items():
                 changed |= progress.run(name, partial(step, job), _note).changed
         except _FAILURES as error:
-            reason = str(error) or "interrupted"
-            raise DeployError(f"deploy failed at step {progress.step}: {reason}; {roll_back(job)}") from error
+            raise DeployError(f"deploy failed at step {progress.step}: {_reason(error)}; {roll_back(job)}") from error
         try:
             changed |= progress.run("retire", partial(retire, job), _note).changed
-        except ManagementError as error:
+        except _FAILURES as error:
             now = f"{plan.name} {mar.version} serves. Run it again to retire the rest"
-            raise DeployError(f"deploy failed at step retire: {error}; {now}") from error
+            raise DeployError(f"deploy failed at step retire: {_reason(error)}; {now}") from error
     return {"version": mar.version, "previous": job.before, "changed": changed, "seconds": progress.seconds}
 
 
@@ -81,6 +82,10 @@ class Progress:
         self.seconds[name] = round(time.monotonic() - started, 3)
         print(f"{name}: {note(result)}, {self.seconds[name]:.1f} s", file=sys.stderr, flush=True)
         return result
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or "interrupted"
 
 
 def _note(done: Done) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,8 @@ from glioscope import atomic
 from serving.deployment.steps import DeployError
 from serving.state import FOLDER
 
+_LOOPBACK = re.compile(r"//(localhost|\[::1\])(?=[:/]|$)")
+
 
 @contextmanager
 def locked(management: str, model_store: Path | None) -> Iterator[None]:
@@ -24,8 +27,10 @@ def locked(management: str, model_store: Path | None) -> Iterator[None]:
     ------
     DeployError
         Another deploy holds one of them.
+    OutputError
+        A lock's file cannot be written.
     """
-    name = hashlib.sha256(management.encode()).hexdigest()[:16]
+    name = hashlib.sha256(_address(management).encode()).hexdigest()[:16]
     files = [Path(tempfile.gettempdir()) / f"glioscope-deploy-{os.getuid()}-{name}.lock"]
     if model_store is not None:
         with atomic.disk_errors(model_store):
@@ -33,8 +38,15 @@ def locked(management: str, model_store: Path | None) -> Iterator[None]:
         files.append(model_store / FOLDER / "deploy.lock")
     with ExitStack() as held:
         for file in files:
-            try:
-                held.enter_context(FileLock(file, timeout=0))
-            except Timeout as error:
-                raise DeployError(f"another deploy to {management} is running ({file}). Wait for it to end") from error
+            with atomic.disk_errors(file):
+                try:
+                    held.enter_context(FileLock(file, timeout=0))
+                except Timeout as error:  # an OSError, too
+                    reason = f"another deploy to {management} is running ({file}). Wait for it to end"
+                    raise DeployError(reason) from error
         yield
+
+
+def _address(management: str) -> str:
+    """The same for every way to write an address on loopback."""
+    return _LOOPBACK.sub("//127.0.0.1", management.lower().rstrip("/"))

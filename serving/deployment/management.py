@@ -22,8 +22,6 @@ class Version:
 
     Attributes
     ----------
-    archive:
-        As it was registered: a file name in the model store, or a URL.
     workers:
         How many TorchServe keeps up.
     ready:
@@ -33,7 +31,6 @@ class Version:
     """
 
     version: str
-    archive: str
     workers: int
     ready: int
     batch_size: int
@@ -66,9 +63,11 @@ class Management:
         counts = {"min_worker": workers, "max_worker": workers}
         self._ask("PUT", f"{name}/{version}", **counts, synchronous="true")
         until = time.monotonic() + self.timeout
-        while (ready := self.versions(name)[version].ready) < workers:
+        while (known := self.versions(name).get(version)) is None or known.ready < workers:
+            if known is None:
+                raise ManagementError(f"{name} {version} is not registered any more")
             if time.monotonic() > until:
-                raise ManagementError(f"only {ready} of {workers} workers were ready after {self.timeout:.0f} s")
+                raise ManagementError(f"only {known.ready} of {workers} workers were ready after {self.timeout:.0f} s")
             time.sleep(_LOOK_S)
 
     def set_default(self, name: str, version: str) -> None:
@@ -106,7 +105,6 @@ def _version(said: dict[str, Any]) -> Version:
     workers = said.get("workers", [])
     return Version(
         version=said["modelVersion"],
-        archive=said["modelUrl"],
         workers=said["minWorkers"],
         ready=sum(worker["status"] == "READY" for worker in workers),
         batch_size=said["batchSize"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,9 @@ _SUM_TOLERANCE = 1e-4
 # A GPU does not add in the same order twice.
 _REPEAT_TOLERANCE = 1e-3
 _AFFINE_TOLERANCE = 1e-3
+_PAUSE_S = 0.25
+NOT_TAKEN = {"busy", "starting", "no_worker", "ServiceUnavailableException"}
+"""Codes of the gateway, and TorchServe's own, for a request that no worker took: it can be sent again."""
 
 
 class SmokeTestError(Exception):
@@ -61,8 +65,10 @@ def smoke_test(url: str, fields: Mapping[str, Path], mar: Mar, *, timeout: float
 
     Raises
     ------
+    EndpointError
+        A refusal, or no answer.
     SmokeTestError
-        A refusal, or anything in the answer that is not as promised.
+        Anything in the answer that is not as promised.
     """
     scan = _geometry(fields)
     first, second = (_checked(url, fields, mar, scan, timeout) for _ in range(2))
@@ -81,11 +87,15 @@ def check_identity(answer: Mapping[str, Any], mar: Mar) -> None:
 
 
 def ask(url: str, fields: Mapping[str, Path], *, timeout: float) -> dict[str, Any]:
-    """Post the test scan; raises SmokeTestError where it is refused."""
-    try:
-        return post(url, fields, timeout=timeout)
-    except EndpointError as error:
-        raise SmokeTestError(str(error)) from error
+    """Post the test scan, again for ``timeout`` seconds while no worker takes it; raises EndpointError."""
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            return post(url, fields, timeout=timeout)
+        except EndpointError as error:
+            if error.code not in NOT_TAKEN or time.monotonic() >= until:
+                raise
+        time.sleep(_PAUSE_S)
 
 
 def _checked(url: str, fields: Mapping[str, Path], mar: Mar, scan: Volume | None, timeout: float) -> dict[str, Any]:
@@ -103,7 +113,7 @@ def _checked(url: str, fields: Mapping[str, Path], mar: Mar, scan: Volume | None
 
 def _check_decision(answer: Mapping[str, Any], model: ModelDescription) -> None:
     for said in (answer["probabilities"], *(one["probabilities"] for one in answer["slices"])):
-        if list(said) != model.classes and set(said) != set(model.classes):
+        if set(said) != set(model.classes):
             raise SmokeTestError(f"the classes are {', '.join(said)}, the model's are {', '.join(model.classes)}")
         values = list(said.values())
         if not all(0 <= value <= 1 for value in values) or abs(math.fsum(values) - 1) > _SUM_TOLERANCE:

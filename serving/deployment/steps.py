@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from serving.client import EndpointError
 from serving.deployment.management import Management, ManagementError, Version
-from serving.deployment.smoke import SmokeTestError, ask, check_identity, smoke_test
+from serving.deployment.smoke import NOT_TAKEN, ask, check_identity, smoke_test
 from serving.deployment.upload import upload as upload_to_bucket
 from serving.mar import Mar
 
 _LOOK_S = 0.25
+_NO_ANSWER = NOT_TAKEN | {"stopping", "timeout"}
 
 
 class DeployError(Exception):
@@ -74,6 +76,8 @@ class Deploy:
         The test scan, as form fields.
     before:
         The default version when it began; None where there was none.
+    known:
+        The new version as it was registered when it began; None where TorchServe did not know it.
     """
 
     plan: Plan
@@ -81,6 +85,7 @@ class Deploy:
     fields: Mapping[str, Path]
     server: Management
     before: str | None
+    known: Version | None
 
     @property
     def registered(self) -> Version | None:
@@ -165,7 +170,8 @@ def retire(job: Deploy) -> Done:
         kept = f"{len(others)} old kept" if others else "no old version"
         return Done(kept, changed=False)
     for one in others:
-        _unregister(job, one)
+        _drain(job, one)
+        job.server.unregister(job.plan.name, one.version)
     return Done(", ".join(one.version for one in others))
 
 
@@ -175,9 +181,14 @@ def roll_back(job: Deploy) -> str:
     try:
         if job.before is not None and job.server.default(name) not in (None, job.before):
             job.server.set_default(name, job.before)
-        known = job.registered
-        if known is not None and job.before != version:
-            _unregister(job, known)
+        now = job.registered
+        if now is not None and job.known is None:
+            # It goes even if it cannot be drained: one that hangs must not stay because it hangs.
+            with suppress(EndpointError):
+                _drain(job, now)
+            job.server.unregister(name, version)
+        elif now is not None and job.known is not None and now.workers != job.known.workers:
+            job.server.scale(name, version, job.known.workers)
     except ManagementError as error:
         return f"rolling back failed, too: {error}. Run it again once the server answers"
     return f"{name} {job.before} goes on serving" if job.before else f"no {name} was serving before, none is now"
@@ -197,14 +208,24 @@ def _register_copy(job: Deploy) -> None:
             job.server.register(stored_name, job.plan.name, batch_size=job.plan.batch_size)
 
 
-def _unregister(job: Deploy, one: Version) -> None:
-    """TorchServe kills a worker in mid-answer, so first let the version answer what it took before the switch."""
+def _drain(job: Deploy, one: Version) -> None:
+    """Return once a version has answered what it took before the switch: TorchServe kills a worker in mid-answer.
+
+    Raises
+    ------
+    EndpointError
+        No worker answered, so nothing is known of the requests before.
+    """
     until = time.monotonic() + job.plan.timeout
     while one.ready and one.waiting and time.monotonic() < until:
         time.sleep(_LOOK_S)
         one = job.server.versions(job.plan.name).get(one.version, one)
+    url = f"{job.plan.inference}/predictions/{job.plan.name}/{one.version}"
     for _ in range(one.ready):
-        # Its queue is first in, first out: a worker that answers this has answered what came before.
-        with suppress(SmokeTestError):
-            ask(f"{job.plan.inference}/predictions/{job.plan.name}/{one.version}", job.fields, timeout=job.plan.timeout)
-    job.server.unregister(job.plan.name, one.version)
+        # Its queue is first in, first out: a worker that answers this, be it with a refusal, has answered what came
+        # before. One that died has nothing left to answer, nor has a version that is gone.
+        try:
+            ask(url, job.fields, timeout=job.plan.timeout)
+        except EndpointError as error:
+            if error.status == 0 or error.code in _NO_ANSWER:
+                raise

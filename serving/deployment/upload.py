@@ -59,10 +59,11 @@ def upload(mar: Path, sha256: str, bucket: str, name: str, *, endpoint_url: str 
     config = Config(retries=retries, connect_timeout=5, read_timeout=60)
     try:
         client = boto3.Session().client("s3", endpoint_url=endpoint_url, config=config)
-        if _stored(client, parts.netloc, key) == sha256:
+        # Where one may not list the bucket, an object that is not there is denied.
+        if _stored(client, parts.netloc, key, missing={"NoSuchKey", "AccessDenied"}) == sha256:
             return address, False
         client.upload_file(str(mar), parts.netloc, key, ExtraArgs={"Metadata": {"sha256": sha256}})
-        kept = _stored(client, parts.netloc, key)
+        kept = _stored(client, parts.netloc, key, missing={"NoSuchKey"})
     except (BotoCoreError, ClientError, Boto3Error, ValueError) as error:
         raise UploadError(f"{address}: {_reason(error)}") from error
     if kept != sha256:
@@ -70,14 +71,14 @@ def upload(mar: Path, sha256: str, bucket: str, name: str, *, endpoint_url: str 
     return address, True
 
 
-def _stored(client: Any, bucket: str, key: str) -> str:
-    """Digest of the object as it reads back; empty where there is none."""
+def _stored(client: Any, bucket: str, key: str, *, missing: set[str]) -> str:
+    """Digest of the object as it reads back; empty where there is none, which the codes ``missing`` say."""
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
     try:
         body = client.get_object(Bucket=bucket, Key=key)["Body"]
     except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchKey":
+        if error.response["Error"]["Code"] in missing:
             return ""
         raise
     digest = hashlib.sha256()

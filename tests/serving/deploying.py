@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import nibabel as nib
@@ -85,6 +86,50 @@ def default_version(server: Server, scan: Path) -> str:
     """The version that answers a request that names none."""
     answer = post(f"{server.url}/predictions/glioscope", fields_of(scan), timeout=60)
     return str(answer["model"]["version"])
+
+
+def refusal_of(code: str) -> bytes:
+    """The body of an error in the endpoint's shape."""
+    return json.dumps({"error": {"code": code, "message": "no", "hint": ""}}).encode()
+
+
+class Canned:
+    """An HTTP server that gives ``answers`` in turn, and the last of them again: for what no real one says on demand.
+
+    Attributes
+    ----------
+    asked:
+        Path with query, and ``Accept``, of every request.
+    """
+
+    def __init__(self, *answers: tuple[int, bytes]) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(handler) -> None:
+                handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+                self.asked.append((handler.path, handler.headers["Accept"]))
+                status, body = answers[min(len(self.asked), len(answers)) - 1]
+                handler.send_response(status)
+                handler.send_header("Content-Length", str(len(body)))
+                handler.end_headers()
+                handler.wfile.write(body)
+
+            do_GET = do_PUT = do_POST
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Canned:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class Asking:

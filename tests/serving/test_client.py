@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +19,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
-from deploying import fields_of, make_mar, write_scan
+from deploying import Canned, fields_of, make_mar, write_scan
 from small_model import CHANNELS, CLASSES
 
 from glioscope.data.nifti import read_nifti
@@ -85,6 +88,35 @@ def test_options_and_parts(url: str, scan: Path, tmp_path: Path) -> None:
     assert [file.name for file in save(answer, tmp_path)] == ["mask.nii.gz", "prediction.json"]
 
 
+def test_a_segmentation_is_a_file_and_not_in_the_json(tmp_path: Path) -> None:
+    answer = {"label": "LGG", "segmentation": {"encoding": "dicom+base64", "data": base64.b64encode(b"DICM").decode()}}
+    assert [file.name for file in save(answer, tmp_path)] == ["segmentation.dcm", "prediction.json"]
+    assert (tmp_path / "segmentation.dcm").read_bytes() == b"DICM"
+    assert "segmentation" not in json.loads((tmp_path / "prediction.json").read_text())
+    told = answer | {"probabilities": {"LGG": 1.0}, "model": {"name": "m", "version": "1"}}
+    with Canned((200, json.dumps(told).encode())) as endpoint:
+        done = run(write_scan(tmp_path / "scan"), "--url", endpoint.url, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "segmentation" not in json.loads(done.stdout)
+
+
+def test_dicom_is_asked_for_and_series_are_named(scan: Path, tmp_path: Path) -> None:
+    with Canned((200, b"the file")) as endpoint:
+        series = ["--series", "t1=3", "--series", "flair=AX FLAIR"]
+        done = run(scan, "--url", endpoint.url, "--accept", "dicom", "--save", tmp_path / "out", *series)
+        assert done.returncode == 0, done.stderr
+    assert endpoint.asked == [("/predictions/glioscope?series=t1%3A3%2Cflair%3AAX+FLAIR", "application/dicom")]
+    assert (tmp_path / "out" / "segmentation.dcm").read_bytes() == b"the file"
+
+
+def test_an_answer_that_is_no_json_is_one_line_and_exit_code_1(scan: Path) -> None:
+    with Canned((200, b"<html>")) as endpoint:
+        done = run(scan, "--url", endpoint.url)
+    assert done.returncode == 1
+    assert "the answer is not JSON" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_every_kind_of_answer(url: str, scan: Path) -> None:
     assert send(url, fields_of(scan), accept=Answer.PNG).startswith(b"\x89PNG")
     heatmap = read_nifti(send(url, fields_of(scan), accept=Answer.NIFTI))
@@ -131,9 +163,44 @@ def test_a_server_that_never_answers(scan: Path) -> None:
         post(address, fields_of(scan), timeout=0.5)
 
 
+@pytest.mark.slow
+def test_a_server_that_reads_late_gets_the_whole_scan(tmp_path: Path) -> None:
+    """Later than any limit for connecting; the file is larger than what the system keeps for it."""
+    with (tmp_path / "large.nii").open("wb") as file:
+        file.truncate(20_000_000)
+    received: list[bytes] = []
+
+    def read_late(listening: socket.socket) -> None:
+        with listening.accept()[0] as connection:
+            time.sleep(6)
+            end = b""
+            while not end.endswith(b"--\r\n") and (part := connection.recv(2**20)):
+                received.append(part)
+                end = (end + part)[-4:]
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        reader = threading.Thread(target=read_late, args=(listening,))
+        reader.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        assert post(url, {"data": tmp_path / "large.nii"}, timeout=60) == {}
+        reader.join()
+    assert sum(map(len, received)) > 20_000_000
+
+
+def test_a_server_that_never_reads(tmp_path: Path) -> None:
+    with (tmp_path / "large.nii").open("wb") as file:
+        file.truncate(20_000_000)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(EndpointError, match="did not read on in time"),
+    ):
+        post(f"http://127.0.0.1:{silent.getsockname()[1]}/", {"data": tmp_path / "large.nii"}, timeout=0.5)
+
+
 def test_waiting_for_a_server_that_starts(scan: Path) -> None:
     port = free_ports()[0]
-    received = []
+    received: list[bytes] = []
 
     def serve_later() -> None:
         with socket.create_server(("127.0.0.1", port)) as late:
@@ -171,12 +238,46 @@ def test_a_folder_of_dicom_files_goes_as_one_zip_without_their_names(tmp_path: P
     assert not fields["data"].exists()
 
 
+def test_a_dicom_file_older_than_zips_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b"\0" * 128 + b"DICM")
+    os.utime(tmp_path / "old", (0, 0))
+    with scan_fields([tmp_path]) as fields, zipfile.ZipFile(fields["data"]) as packed:
+        assert packed.namelist() == ["00000.dcm"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patched: root reads everything."""
+    (tmp_path / "a.dcm").write_bytes(b"\0" * 128 + b"DICM")
+
+    def denied(file: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(InputError, match=r"a\.dcm: cannot read or pack: Permission denied"), scan_fields([tmp_path]):
+        pass
+
+
+def test_nothing_that_was_given_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "case").mkdir()
+    for name in ("case/x_t2.nii", "x_t1.nii", "x_seg.nii", "odd.nii"):
+        (tmp_path / name).touch()
+    bad = {
+        "is a folder": [tmp_path / "case", Path(f"flair={tmp_path / 'odd.nii'}")],
+        "its name says no contrast": [tmp_path / "x_t1.nii", tmp_path / "x_seg.nii"],
+    }
+    for reason, scan in bad.items():
+        with pytest.raises(InputError, match=reason), scan_fields(scan):
+            pass
+    with scan_fields([tmp_path / "x_t1.nii", Path(f"t2={tmp_path / 'odd.nii'}")]) as fields:
+        assert fields == {"t1": tmp_path / "x_t1.nii", "t2": tmp_path / "odd.nii"}
+
+
 def test_which_field_a_file_goes_into(tmp_path: Path) -> None:
     names = ["p-t1n.nii.gz", "p-t2w.nii.gz", "p-t1c.nii.gz", "p-t2f.nii.gz", "p-seg.nii.gz", "odd.nii"]
     files = [tmp_path / name for name in names]
     for file in files:
         file.touch()
-    with scan_fields(files[:5]) as fields:
+    with scan_fields(files[:4]) as fields:
         assert fields == dict(zip(("t1", "t2", "t1ce", "flair"), files, strict=False))
     with scan_fields([*files[:2], Path(f"flair={files[5]}")]) as fields:
         assert fields == {"t1": files[0], "t2": files[1], "flair": files[5]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,14 +12,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deploying import DIES, LIES, Asking, default_version, make_mar, plan_for, write_scan, write_zip
+from deploying import (
+    DIES,
+    LIES,
+    Asking,
+    Canned,
+    default_version,
+    fields_of,
+    make_mar,
+    plan_for,
+    refusal_of,
+    write_scan,
+    write_zip,
+)
 
-from glioscope.errors import ConfigError, InputError, IntegrityError
+from glioscope.errors import ConfigError, InputError, IntegrityError, OutputError
+from serving.client import EndpointError
 from serving.deploy import deploy
 from serving.deployment.lock import locked
-from serving.deployment.management import Management
-from serving.deployment.smoke import smoke_scan
-from serving.deployment.steps import DeployError
+from serving.deployment.management import Management, ManagementError
+from serving.deployment.smoke import ask, smoke_scan
+from serving.deployment.steps import Deploy, DeployError, retire
 from serving.mar import Mar, read_mar
 from serving.ports import free_ports
 from serving.server import Server
@@ -151,6 +166,62 @@ def test_a_test_that_cannot_reach_the_endpoint_is_rolled_back(
     assert list(api.versions("glioscope")) == [first.version]
 
 
+def test_a_version_that_was_registered_before_stays_so_when_its_deploy_fails(
+    serving: Server, api: Management, first: Mar, second: Mar, scan: Path
+) -> None:
+    deploy(plan_for(serving, second, scan, keep_old=True))
+    nobody = f"http://127.0.0.1:{free_ports()[0]}"
+    with pytest.raises(DeployError, match=f"glioscope {second.version} goes on serving"):
+        deploy(plan_for(serving, first, scan, inference=nobody, workers=2))
+    assert {one.version: one.workers for one in api.versions("glioscope").values()} == {
+        first.version: 1,
+        second.version: 1,
+    }
+    assert default_version(serving, scan) == second.version
+
+
+def test_a_full_disk_is_rolled_back(
+    serving: Server, api: Management, first: Mar, second: Mar, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "copy.mar")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(DeployError, match=f"step register: .*No space left.*{first.version} goes on serving"):
+        deploy(plan_for(serving, second, scan, model_store=None))
+    assert list(api.versions("glioscope")) == [first.version]
+
+
+def test_a_busy_endpoint_is_asked_again(scan: Path) -> None:
+    busy, starting = (503, refusal_of("busy")), (503, refusal_of("starting"))
+    with Canned(busy, starting, (200, b'{"label": "LGG"}')) as endpoint:
+        assert ask(endpoint.url, fields_of(scan), timeout=30) == {"label": "LGG"}
+    with Canned((422, refusal_of("missing_contrast"))) as endpoint, pytest.raises(EndpointError, match="422"):
+        ask(endpoint.url, fields_of(scan), timeout=30)
+    assert len(endpoint.asked) == 1
+
+
+@pytest.mark.parametrize(("code", "stays"), [("busy", True), ("worker_died", False), ("missing_contrast", False)])
+def test_an_old_version_is_retired_once_it_is_known_to_be_done(
+    serving: Server, api: Management, first: Mar, second: Mar, scan: Path, code: str, stays: bool
+) -> None:
+    deploy(plan_for(serving, second, scan, keep_old=True))
+    with Canned((503, refusal_of(code))) as endpoint:
+        plan = plan_for(serving, second, scan, inference=endpoint.url, timeout=1.0)
+        job = Deploy(plan, second, fields_of(scan), api, before=first.version, known=None)
+        if stays:
+            with pytest.raises(EndpointError, match="busy"):
+                retire(job)
+        else:
+            retire(job)
+    assert (first.version in api.versions("glioscope")) is stays
+
+
+def test_a_version_that_somebody_unregisters_meanwhile_is_missed(first: Mar) -> None:
+    with Canned((200, b"{}"), (200, b"[]")) as server, pytest.raises(ManagementError, match="not registered any more"):
+        Management(server.url).scale("glioscope", first.version, 1)
+
+
 def test_without_a_model_store_torchserve_copies_the_archive(
     serving: Server, api: Management, second: Mar, scan: Path, folder: Path
 ) -> None:
@@ -200,6 +271,15 @@ def test_two_deploys_at_once_are_one_too_many(server: Server, first: Mar, scan: 
         deploy(plan)
     with locked("http://elsewhere", plan.model_store), pytest.raises(DeployError, match="another deploy"):
         deploy(plan)
+    same = plan.management.replace("127.0.0.1", "LOCALHOST") + "/"
+    with locked(same, None), pytest.raises(DeployError, match="another deploy"):
+        deploy(plan)
+
+
+def test_a_lock_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".state" / "deploy.lock").mkdir(parents=True)
+    with pytest.raises(OutputError, match="cannot write"), locked("http://elsewhere", tmp_path):
+        pass
 
 
 def test_the_synthetic_subject_tests_models_of_its_contrasts_only(first: Mar) -> None:

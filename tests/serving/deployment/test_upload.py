@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +100,49 @@ def test_no_credentials(bucket: str, mar: Path, monkeypatch: pytest.MonkeyPatch,
 def test_a_store_that_is_down(bucket: str, mar: Path) -> None:
     with pytest.raises(UploadError, match="Could not connect"):
         send(mar, bucket, endpoint_url=f"http://127.0.0.1:{free_ports()[0]}")
+
+
+DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+
+
+@pytest.fixture(params=[True, False], ids=["may write", "may not write"])
+def unlisted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, bool]]:
+    """Stands in for AWS with a policy that does not allow s3:ListBucket: what is not there is denied."""
+    kept: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(200 if self.path in kept else 403, kept.get(self.path, DENIED))
+
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if request.param:
+                kept[self.path] = body
+            self.answer(*((200, b"") if request.param else (403, DENIED)))
+
+        def answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    for name, value in {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", request.param
+        server.shutdown()
+
+
+def test_who_may_not_list_may_still_send(unlisted: tuple[str, bool], tmp_path: Path) -> None:
+    url, may_write = unlisted
+    (tmp_path / "one.mar").write_bytes(b"small enough for one part")
+    if may_write:
+        assert send(tmp_path / "one.mar", "bucket", endpoint_url=url) == (f"s3://bucket/{KEY}", True)
+        assert send(tmp_path / "one.mar", "bucket", endpoint_url=url) == (f"s3://bucket/{KEY}", False)
+    else:
+        with pytest.raises(UploadError, match="may not read and write there"):
+            send(tmp_path / "one.mar", "bucket", endpoint_url=url)
