@@ -50,6 +50,7 @@ bench: setup ## the figures of the README's performance table
 	python benchmarks/feed.py
 	python benchmarks/evaluate.py
 	python benchmarks/train_step.py
+	python benchmarks/endpoint.py --volume-repeats 1
 
 lock: ## pin what is installed now (run in a fresh .venv with all extras)
 	.venv/bin/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[^+]*)\+.*/\1/' | grep -v '@ file' > requirements.lock
