@@ -156,8 +156,7 @@ class Predictor:
         logits = torch.from_numpy(answer.logits / model.calibration.temperature)
         slices = torch.softmax(logits, 1).numpy()
         decision = decide(slices, self._healthy, temperature=model.calibration.volume_temperature)
-        probabilities = decision.probabilities
-        label = int(probabilities.argmax())
+        label = int(decision.probabilities.argmax())
         height, width, depth = scan.shape
         heatmap = np.empty((depth, height, width), np.float32)  # slices whole in memory, as they are filled
         mask = np.zeros(heatmap.shape, bool)
@@ -187,7 +186,7 @@ class Predictor:
         drift = drift_score(scan.images, scan.tissue, model.reference, channels=model.channels)
         return Prediction(
             label=model.classes[label],
-            probabilities=self._named(probabilities),
+            probabilities=self._named(decision.probabilities),
             slices=found,
             heatmap=heatmap[0] if scan.flat else np.moveaxis(heatmap, 0, 2),
             mask=mask[0] if scan.flat else np.moveaxis(mask, 0, 2),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from glioscope.data.dicom_header import is_dicom
 from glioscope.data.inflate import GZIP_MAGIC
 from glioscope.data.nifti import Volume, read_file, read_nifti
 from glioscope.data.picture import read_npy, read_picture
@@ -26,7 +27,7 @@ _PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM
 
 def kind_of(data: bytes) -> Kind | None:
     """What ``data`` begins like; None for nothing that is spoken here. Names and content types play no part."""
-    if data[128:132] == b"DICM":
+    if is_dicom(data):
         return "dicom"
     if data[:2] == GZIP_MAGIC or data[344:348] in (b"n+1\0", b"ni1\0") or data[4:8] in (b"n+2\0", b"ni2\0"):
         return "nifti"
