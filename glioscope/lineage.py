@@ -35,15 +35,16 @@ def lineage(
     Returns
     -------
     dict with git_revision, git_dirty (dvc.lock aside, which a running ``dvc repro`` changes), data_revision (DVC's
-    hash of the store where dvc.lock lists it, else the digest), data_digest, data_provenance, lock_sha256, seed,
-    parameters, versions, image_digest (environment variable GLIOSCOPE_IMAGE_DIGEST). None where there is none.
+    hash of the store where dvc.lock lists it, else the revision that a pipeline fetched and the store's provenance
+    names, else the digest), data_digest, data_provenance, lock_sha256, seed, parameters, versions, image_digest
+    (environment variable GLIOSCOPE_IMAGE_DIGEST). None where there is none.
     """
     start = Path(start or Path.cwd()).absolute()
     revision, dirty = git_revision(start)
     return {
         "git_revision": revision,
         "git_dirty": dirty,
-        "data_revision": _dvc_revision(store, start) or data_digest,
+        "data_revision": _dvc_revision(store, start) or _fetched_revision(data_provenance) or data_digest,
         "data_digest": data_digest,
         "data_provenance": data_provenance or {},
         "lock_sha256": _digest(_upwards(start, "requirements.lock")),
@@ -52,6 +53,11 @@ def lineage(
         "versions": software(),
         "image_digest": os.environ.get("GLIOSCOPE_IMAGE_DIGEST") or None,
     }
+
+
+def _fetched_revision(provenance: dict[str, Any] | None) -> str | None:
+    source = (provenance or {}).get("source")
+    return source.get("revision") if isinstance(source, dict) else None
 
 
 def _upwards(folder: Path, name: str) -> Path | None:

@@ -58,6 +58,15 @@ def test_the_hash_that_dvc_lists_for_the_store(project):
     assert _lineage(project, store=project / "work" / "third")["data_revision"] == "d" * 64
 
 
+def test_the_revision_that_a_pipeline_fetched_stands_in_for_dvc_lock(project):
+    fetched = {"source": {"kind": "brats", "revision": "4f2a"}}
+    assert _lineage(project, data_provenance=fetched)["data_revision"] == "4f2a"
+    assert _lineage(project, data_provenance={"source": {"kind": "brats"}})["data_revision"] == "d" * 64
+    (project / "dvc.lock").write_text("stages: {ingest: {outs: [{path: store, hash: md5, md5: 22.dir}]}}\n")
+    listed = _lineage(project, store=project / "store", data_provenance=fetched)
+    assert listed["data_revision"] == "22.dir"
+
+
 @pytest.mark.parametrize("text", ["", "stages: [", "stages: [1]", "stages: {a: {outs: [x]}}", "\x00"])
 def test_a_dvc_lock_that_cannot_be_read_is_no_reason_to_fail(project, text):
     (project / "dvc.lock").write_text(text)

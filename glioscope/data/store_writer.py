@@ -6,34 +6,38 @@ import csv
 import io
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from glioscope import atomic
 from glioscope.config import IngestParams
-from glioscope.data.case import Source
 from glioscope.data.shards import Shard, file_digest
+from glioscope.data.source_facts import SourceFacts
 from glioscope.data.split import SPLITS
 from glioscope.data.store import COLUMNS, FORMAT, canonical_digest, content_digest
 from glioscope.errors import InputError
 from glioscope.revision import git_revision, software
 
+_LEFT_OUT = ("subject", "file", "reason", "code")
+
 
 def complete_store(
     folder: Path,
     *,
-    source: Source,
+    source: SourceFacts,
     params: IngestParams,
     records: Sequence[dict[str, Any]],
     split: dict[str, str],
     left_out: Sequence[dict[str, str]],
+    revision: str = "",
 ) -> dict[str, Any]:
     """Write the tables and ``store.json`` beside the shards in ``folder``; anything that does not belong is removed.
 
     The result depends on the input and the parameters alone: no times, no paths, no trace of the number of workers.
-    ``records`` are those of :func:`glioscope.data.ingest_patient.ingest_patient`, sorted by patient. Returns the
-    description written to ``store.json``.
+    ``records`` are those of :func:`glioscope.data.ingest_patient.ingest_patient`, sorted by patient. A
+    ``revision`` of the data goes into the provenance, which the store's digest does not cover. Returns the description
+    written to ``store.json``.
 
     Raises
     ------
@@ -43,13 +47,13 @@ def complete_store(
     shape = _one_shape(folder, records)
     rows = _rows(records, source, split)
     files = {name: entry for record in records for name, entry in record["files"].items()}
-    _clean(folder, files)
+    keep_only(folder, files)
     masks = {name: files.pop(name) for name in list(files) if name.startswith("masks/")}
     extra = [_extra_name(name) for name in source.extra_columns]
     sources = sorted(pair for record in records for pair in record["sources"])
     tables = {
         "slices.csv": _table((*COLUMNS, *extra), ([row[name] for name in (*COLUMNS, *extra)] for row in rows)),
-        "left_out.csv": _table(("subject", "file", "reason", "code"), ([*entry.values()] for entry in left_out)),
+        "left_out.csv": _table(_LEFT_OUT, ([entry[name] for name in _LEFT_OUT] for entry in left_out)),
         "sources.csv": _table(("file", "sha256"), sources),
     }
     for name, text in tables.items():
@@ -69,10 +73,11 @@ def complete_store(
         "provenance": {
             "source": {
                 "kind": source.kind,
-                "name": Path(source.path).name,
+                "name": source.name,
                 "files": len(sources),
                 "sha256": files["sources.csv"]["sha256"],
-            },
+            }
+            | ({"revision": revision} if revision else {}),
             "params": params.model_dump(exclude={"workers"}),
             "git_revision": git_revision(Path.cwd())[0],
             "software": software(),
@@ -90,7 +95,14 @@ def complete_store(
     return description
 
 
-def _rows(records: Iterable[dict[str, Any]], source: Source, split: dict[str, str]) -> list[dict[str, Any]]:
+def keep_only(folder: Path, files: Container[str]) -> None:
+    """Remove every file below ``folder`` whose relative path is not in ``files``."""
+    for file in folder.rglob("*"):
+        if file.is_file() and file.relative_to(folder).as_posix() not in files:
+            file.unlink()
+
+
+def _rows(records: Iterable[dict[str, Any]], source: SourceFacts, split: dict[str, str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for record in records:
         patient = record["patient"]
@@ -120,12 +132,6 @@ def _one_shape(folder: Path, records: Sequence[dict[str, Any]]) -> list[int]:
                 code="shape_mismatch",
             )
     return first
-
-
-def _clean(folder: Path, files: dict[str, Any]) -> None:
-    for file in folder.rglob("*"):
-        if file.is_file() and file.relative_to(folder).as_posix() not in files:
-            file.unlink()
 
 
 def _counts(

@@ -124,7 +124,13 @@ def _notes(tested: View, fitted: Fitted, store: SliceStore, split: str) -> list[
 
 
 def _lineage(store: SliceStore, fitted: Fitted, params: EvaluateParams) -> dict[str, Any]:
-    whole = lineage(store=store.path, data_digest=store.digest, seed=params.seed, parameters=params.model_dump())
+    whole = lineage(
+        store=store.path,
+        data_digest=store.digest,
+        data_provenance=store.provenance,
+        seed=params.seed,
+        parameters=params.model_dump(),
+    )
     names = ("git_revision", "git_dirty", "data_revision", "data_digest", "lock_sha256", "seed", "image_digest")
     trained = fitted.description.lineage
     return {name: whole[name] for name in names} | {
