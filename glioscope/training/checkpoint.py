@@ -10,6 +10,7 @@ import hashlib
 import io
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,18 @@ _FORMAT = 1
 _LONGEST_HEADER = 200
 
 
-class Checkpoints:
-    """The checkpoints of one training run, in ``folder``."""
+def checkpoint_folder(out: Path) -> Path:
+    """Where the checkpoints of the training that writes the model directory ``out`` lie."""
+    return out.with_name(f".{out.name}.checkpoint")
 
-    def __init__(self, folder: Path) -> None:
+
+class Checkpoints:
+    """The checkpoints of one training run, in ``folder``; ``on_save`` is called with each new file."""
+
+    def __init__(self, folder: Path, on_save: Callable[[Path], None] | None = None) -> None:
         self.folder = Path(folder)
         self._number = 0
+        self._on_save = on_save
 
     def save(self, state: dict[str, Any]) -> None:
         """Write ``state`` (tensors, numbers, strings, and lists and dicts of those) durably; the one before stays."""
@@ -38,7 +45,10 @@ class Checkpoints:
         self._number += 1
         digest = hashlib.sha256(payload).hexdigest()
         header = b"%s %d %d %s\n" % (_MAGIC, _FORMAT, self._number, digest.encode())
-        atomic.write_stream(self._slot(self._number), lambda stream: (stream.write(header), stream.write(payload)))
+        slot = self._slot(self._number)
+        atomic.write_stream(slot, lambda stream: (stream.write(header), stream.write(payload)))
+        if self._on_save is not None:
+            self._on_save(slot)
 
     def latest(self) -> dict[str, Any] | None:
         """The newest state whose digest is right, on the CPU; None where there is no checkpoint at all.

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from glioscope.precision import autocast, choose_precision
 from glioscope.progress import Tracker
 from glioscope.recipes import TrainSettings
 from glioscope.training.augment import augment
-from glioscope.training.checkpoint import Checkpoints
+from glioscope.training.checkpoint import Checkpoints, checkpoint_folder
 from glioscope.training.class_weights import class_weights
 from glioscope.training.distributed import join_world
 from glioscope.training.feed import Feed
@@ -51,6 +51,7 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
     progress: bool = True,
     checkpoint_every_s: float = 120.0,
     checkpoint_every_updates: int = 0,
+    on_checkpoint: Callable[[Path], None] | None = None,
     metrics_textfile: str | Path | None = None,
     pushgateway: str | None = None,
 ) -> Path:
@@ -76,6 +77,9 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
         Show progress on stderr.
     checkpoint_every_s, checkpoint_every_updates:
         Write a checkpoint after so many seconds, or updates (0: do not count them), beside the one after each epoch.
+    on_checkpoint:
+        Called with the file of every new checkpoint, in the process that wrote it: to copy it to where it outlives the
+        machine, say. A run begun with such files in :func:`~glioscope.training.checkpoint.checkpoint_folder` resumes.
     metrics_textfile, pushgateway:
         Where Prometheus metrics go; see :class:`glioscope.training.telemetry.Telemetry`.
 
@@ -99,7 +103,7 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
         device, precision = world.device, choose_precision(settings.precision, world.device)
 
         this_run = identity(store, settings, processes=world.size)
-        checkpoints = Checkpoints(out.with_name(f".{out.name}.checkpoint"))
+        checkpoints = Checkpoints(checkpoint_folder(out), on_save=on_checkpoint)
         saved = checkpoints.latest() if resume else None
         if saved is not None:
             require_same(saved["run"], this_run, where=checkpoints.folder)
