@@ -1,0 +1,1 @@
+"""Kubeflow components: one folder each, thin around glioscope and serving. pipelines/ joins them."""

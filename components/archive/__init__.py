@@ -1,0 +1,1 @@
+"""Package a model for TorchServe: the component is in component.py."""

@@ -1,0 +1,1 @@
+"""Measure the model in service: the component is in component.py."""

@@ -1,0 +1,65 @@
+"""Which model is in service, and how good it is on this run's data."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from components.evaluate.work import evaluate_whole
+from components.storage import open_storage
+from glioscope import atomic
+from glioscope.errors import InputError, IntegrityError
+from serving.deployment.management import Management, ManagementError
+from serving.mar import read_mar
+
+ARCHIVES = "archives"
+"""Folder of the storage with every archive that was deployed."""
+
+_NAME = "glioscope"
+_TIMEOUT_S = 60.0
+
+
+def measure_champion(
+    store: Path, masks: Path, out: Path, *, management: str, storage: str, settings: dict[str, Any]
+) -> str:
+    """Evaluate the served version into ``out``; returns it, or "" with none.txt in ``out`` where nothing is served.
+
+    Raises
+    ------
+    InputError
+        TorchServe does not answer, or the served archive is not in the storage.
+    IntegrityError
+        The archive in the storage is not the version that is served.
+    """
+    version = _served(management) if management else None
+    if version is None:
+        with atomic.new_folder(out, marker="none.txt") as folder:
+            atomic.write_text(folder / "none.txt", "no model is in service\n")
+        return ""
+    with tempfile.TemporaryDirectory(prefix="glioscope-champion-") as scratch:
+        model = _fetch(version, storage, Path(scratch))
+        evaluate_whole(store, masks, model, out, settings=settings)
+    return version
+
+
+def _served(management: str) -> str | None:
+    try:
+        return Management(management, timeout=_TIMEOUT_S).default(_NAME)
+    except ManagementError as error:
+        hint = "Start TorchServe, check deploy_management, or leave it empty to train without deploying"
+        raise InputError(str(error), hint=hint, code="no_server") from error
+
+
+def _fetch(version: str, storage: str, scratch: Path) -> Path:
+    name = f"{ARCHIVES}/{_NAME}-{version}.mar"
+    file, model = scratch / "champion.mar", scratch / "model"
+    if not open_storage(storage).fetch(name, file):
+        hint = "Deploy it once more through this storage, or give the storage that it was deployed from"
+        raise InputError(f"version {version} is in service, but its archive is not here", where=name, hint=hint)
+    mar = read_mar(file)
+    if mar.version != version:
+        raise IntegrityError(f"holds version {mar.version}", where=name, hint="Remove it and deploy again")
+    for part in ("model.json", "weights.safetensors"):
+        atomic.write_bytes(model / part, mar.read(part))
+    return model

@@ -1,0 +1,1 @@
+"""Take an archive into service: the component is in component.py."""

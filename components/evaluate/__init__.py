@@ -1,0 +1,1 @@
+"""Score one model: the component is in component.py."""

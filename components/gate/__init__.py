@@ -1,0 +1,1 @@
+"""Decide whether a model may be deployed: the component is in component.py."""

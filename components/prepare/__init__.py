@@ -1,0 +1,1 @@
+"""Prepare a share of the patients: the component is in component.py."""

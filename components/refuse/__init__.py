@@ -1,0 +1,1 @@
+"""Say why a model was refused: the component is in component.py."""

@@ -1,0 +1,1 @@
+"""Check the form: the component is in component.py."""

@@ -1,0 +1,62 @@
+"""The form's flat fields as the groups of ``params.yaml``, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, get_args
+
+from components.groups import packed, value_of
+from glioscope.config import ARCHITECTURES, Architecture, NetworkParams, Params, parse
+from glioscope.errors import ConfigError
+from glioscope.recipes import resolve
+
+
+class Settings(NamedTuple):
+    """The groups, packed; ``networks`` has one for each network."""
+
+    ingest: dict[str, Any]
+    networks: dict[str, Any]
+    train: dict[str, Any]
+    evaluate: dict[str, Any]
+    gate: dict[str, Any]
+
+
+def check(form: Mapping[str, Any]) -> Settings:
+    """Read ``form``, whose names are ``<group>_<field>`` and ``networks_<model>_<field>``.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range, or groups contradict each other; the message names the field.
+    """
+    values: dict[str, Any] = {
+        group: {field: value_of(form[f"{group}_{field}"]) for field in kind.model_fields}
+        for group, kind in groups().items()
+    }
+    values["networks"] = {
+        model: {field: value_of(form[f"networks_{model}_{field}"]) for field in NetworkParams.model_fields}
+        for model in ARCHITECTURES
+    }
+    params = parse(Params, values, where="the form")
+    _check_models(form["models"])
+    for model in form["models"]:
+        resolve(params.train, model, params.networks[model])
+    return Settings(
+        ingest=packed(params.ingest),
+        networks={str(model): packed(network) for model, network in params.networks.items()},
+        train=packed(params.train),
+        evaluate=packed(params.evaluate),
+        gate=packed(params.gate),
+    )
+
+
+def groups() -> dict[str, Any]:
+    """The groups of ``params.yaml`` that the form has flat: name → class of its values."""
+    return {name: Params.model_fields[name].annotation for name in ("ingest", "train", "evaluate", "gate")}
+
+
+def _check_models(models: list[Any]) -> None:
+    known = get_args(Architecture)
+    if not models or len(set(models)) != len(models) or not set(models) <= set(known):
+        hint = f"Give one or more of {', '.join(known)}, each once"
+        raise ConfigError(f"models: {models} cannot be trained", where="the form", hint=hint)

@@ -1,0 +1,30 @@
+"""Part of the pipeline: scans to a slice store, the patients shared out among pods."""
+
+from typing import NamedTuple
+
+from components.merge.component import merge
+from components.prepare.component import prepare
+from kfp import dsl
+
+from pipelines.resources import equip
+
+
+@dsl.pipeline(name="preparation")
+def preparation(
+    data: dsl.Input[dsl.Dataset], shares: list, parts: int, settings: dict, pinned: dict, storage: str
+) -> NamedTuple("Prepared", store=dsl.Dataset, masks=dsl.Dataset):
+    """Prepare every share of the patients and merge them.
+
+    Args:
+        shares: Numbers of the shares, from 0.
+        parts: How many these are.
+        settings: Group ``ingest`` of the parameters.
+        pinned: Which data this is.
+    """
+    with dsl.ParallelFor(shares, name="patients") as part:
+        shards = equip(prepare(data=data, settings=settings, part=part, parts=parts, storage=storage))
+    whole = equip(
+        merge(parts=dsl.Collected(shards.outputs["shards"]), settings=settings, pinned=pinned, storage=storage)
+    )
+    outputs = NamedTuple("Prepared", store=dsl.Dataset, masks=dsl.Dataset)
+    return outputs(store=whole.outputs["store"], masks=whole.outputs["masks"])

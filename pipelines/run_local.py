@@ -1,0 +1,166 @@
+"""``python -m pipelines.run_local``: the whole pipeline on this machine, in processes or in containers.
+
+The same components, the same graph, the same exit handler as in the cluster; KFP's local runner takes the place of
+Kubernetes. Retries happen, resources and caching do not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from components.image import IMAGE
+from components.stage import RUN_ID
+from components.storage import open_storage
+from glioscope import atomic
+from glioscope.errors import ConfigError, GlioscopeError
+from pipelines.form import fields
+from pipelines.given import given
+
+FAILED, BAD_INPUT, REFUSED = 1, 2, 3
+_USER = 10001
+_PASSED_ON = ("AWS_", "GLIOSCOPE_", "OMP_", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
+
+
+def run(values: dict[str, Any], out: Path, *, docker: bool = False, image: str = IMAGE) -> dict[str, Any]:
+    """Run the pipeline with ``values`` of the form; its artifacts come to lie in ``out``.
+
+    Returns
+    -------
+    The outcome that the exit handler wrote: ``outcome`` (deployed, refused, finished, failed), ``reasons``, and more.
+
+    Raises
+    ------
+    ConfigError
+        Docker is asked for and not there.
+    GlioscopeError
+        The exit handler could not write the outcome.
+    """
+    os.environ.setdefault(RUN_ID, f"local-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+    os.environ["GLIOSCOPE_COMPONENTS_IMAGE"] = image
+    _share_cores(len(values["models"]))
+    with atomic.disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    from kfp import local  # noqa: PLC0415  (slow to import, and the image must be named before)
+
+    from pipelines.pipeline import pipeline  # noqa: PLC0415
+
+    runner = _docker_runner(values, out, image) if docker else local.SubprocessRunner(use_venv=False)
+    local.init(runner, pipeline_root=str(out), raise_on_error=False)
+    pipeline(**values)
+    return _outcome(values["storage"])
+
+
+def _share_cores(trainings: int) -> None:
+    """Trainings run side by side: each gets its share of the cores, or all of them wait for each other."""
+    cores = len(os.sched_getaffinity(0))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // trainings)))
+
+
+def _docker_runner(values: dict[str, Any], out: Path, image: str) -> Any:
+    from kfp import local  # noqa: PLC0415
+
+    try:
+        import docker  # noqa: PLC0415
+
+        client = docker.from_env()
+        found = client.images.list(name=image)
+    except Exception as error:  # the package is not there, or the engine does not answer, in many ways
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"no Docker Engine: {reason}", hint="Start it, or run without --docker") from error
+    if not found:
+        raise ConfigError(f"there is no image {image}", hint="Make it with `make images`")
+    # Files belong to whoever runs this; root gets the image's own user, who must be able to write here then.
+    user = os.getuid() or _USER
+    if user == _USER:
+        out.chmod(0o777)
+    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+    mounts = [docker.types.Mount(path, path, type="bind", read_only=True) for path in _local(values, "data_repository")]
+    mounts += [docker.types.Mount(path, path, type="bind") for path in _local(values, "storage")]
+    # A repository on this machine belongs to somebody else than the user in the container.
+    environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+    return local.DockerRunner(
+        network_mode="host",
+        environment=environment,
+        mounts=mounts,
+        user=f"{user}:{user}",
+        read_only=True,
+        tmpfs={"/tmp": "mode=1777"},  # noqa: S108 - the container's own
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+    )
+
+
+def _local(values: dict[str, Any], name: str) -> list[str]:
+    path = Path(values[name]).absolute()
+    return [str(path)] if "://" not in values[name] and path.is_dir() else []
+
+
+def _outcome(storage: str) -> dict[str, Any]:
+    name = f"runs/{os.environ[RUN_ID]}/outcome.json"
+    content = open_storage(storage).read(name)
+    if content is None:
+        hint = "See the lines of `notify` above; the storage may be down"
+        raise GlioscopeError("the exit handler left no outcome", where=name, hint=hint)
+    outcome: dict[str, Any] = json.loads(content)
+    return outcome
+
+
+def main() -> None:
+    """Command line; exit 0 deployed or finished, 3 refused by the gate, 1 a stage failed, 2 bad input."""
+    typer.run(_command)
+
+
+def _command(
+    *,
+    repository: Annotated[
+        str, typer.Option("--data-repository", help="Git repository with DVC, or s3://bucket/prefix")
+    ] = "",
+    revision: Annotated[str, typer.Option("--data-revision", help="Branch, tag or commit")] = "",
+    path: Annotated[str, typer.Option("--data-path", help="DVC-tracked path in the repository")] = "",
+    storage: Annotated[str, typer.Option("--storage", help="s3://bucket/prefix, or a folder; none: OUT/storage")] = "",
+    params: Annotated[Path, typer.Option("--params", help="params.yaml to read the values from")] = Path("params.yaml"),
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value of any field of the form; repeatable")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the artifacts of all stages")] = Path("local-runs"),
+    docker: Annotated[
+        bool, typer.Option("--docker", help="Each stage in a container of the components' image")
+    ] = False,
+    image: Annotated[str, typer.Option("--image", help="That image")] = IMAGE,
+    show_fields: Annotated[bool, typer.Option("--fields", help="List the form's fields and end")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout")] = False,
+) -> None:
+    """Run the whole pipeline on this machine: from a DVC revision to an endpoint that serves."""
+    if show_fields:
+        for name, field in fields().items():
+            default = "required" if field.default is None else json.dumps(field.default)
+            print(f"{name} ({field.kind.__name__}, {default}): {field.description}")
+        return
+    places = {
+        "data_repository": repository,
+        "data_revision": revision,
+        "data_path": path,
+        "storage": storage or str((out / "storage").absolute()),
+    }
+    try:
+        outcome = run(given(params, sets or [], places=places), out.absolute(), docker=docker, image=image)
+    except GlioscopeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(BAD_INPUT) from error
+    for file in sorted(out.rglob("executor_output.json")):
+        print(f"outputs: {file.parent}")
+    print(f"{outcome['outcome']}: " + ("; ".join(outcome["reasons"]) or "no objections"))
+    if as_json:
+        print(json.dumps(outcome))
+    raise typer.Exit({"failed": FAILED, "refused": REFUSED}.get(outcome["outcome"], 0))
+
+
+if __name__ == "__main__":
+    main()
