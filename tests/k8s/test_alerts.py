@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from metric_names import PROMETHEUS_OWN, metrics_exposed, metrics_read
 from places import ROOT
-
-from serving.gateway.record import Record
+from promtool import promtool
 
 MONITORING = ROOT / "k8s" / "monitoring"
 ALERTS = MONITORING / "alerts.yaml"
-PROMETHEUS_OWN = {"up"}
-NO_METRICS = re.compile(r"#.*|\{[^}]*\}|\[[^\]]*\]|\b(?:by|on)\s*\([^)]*\)|\b(?:and|or|unless|group_left|offset)\b")
-NAME = re.compile(r"(?<![\w:.])[a-zA-Z_][\w:]*+(?!\s*\()")
 
 
 def rules() -> list[dict[str, Any]]:
@@ -29,42 +23,14 @@ def alerts() -> list[dict[str, Any]]:
     return [rule for rule in rules() if "alert" in rule]
 
 
-def metrics_read(expression: str) -> set[str]:
-    return set(NAME.findall(NO_METRICS.sub(" ", expression)))
-
-
-def metrics_exposed() -> set[str]:
-    config = yaml.safe_load((ROOT / "serving" / "metrics.yaml").read_text())
-    names = {sample.name for family in Record(quiet=True).registry.collect() for sample in family.samples}
-    # A counter with labels has no sample before its first increase.
-    names |= {f"{family.name}_total" for family in Record(quiet=True).registry.collect() if family.type == "counter"}
-    for section in ("ts_metrics", "model_metrics"):
-        for kind, metrics in config[section].items():
-            for metric in metrics:
-                names.add(metric["name"])
-                if kind == "histogram":
-                    names |= {f"{metric['name']}_{part}" for part in ("bucket", "sum", "count")}
-    return names
-
-
-def promtool(*arguments: str | Path) -> str:
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("needs promtool: install Debian's package prometheus")
-    command = [program, *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, cwd=MONITORING)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_promtool_accepts_the_rules_and_the_scrape_config() -> None:
-    assert f"{len(rules())} rules found" in promtool("check", "rules", ALERTS)
-    promtool("check", "config", MONITORING / "prometheus.yaml")
+    assert f"{len(rules())} rules found" in promtool("check", "rules", ALERTS, folder=MONITORING)
+    promtool("check", "config", MONITORING / "prometheus.yaml", folder=MONITORING)
 
 
 @pytest.mark.slow
 def test_every_alert_fires_on_its_series_and_on_no_healthy_one() -> None:
-    assert "SUCCESS" in promtool("test", "rules", MONITORING / "alerts.test.yaml")
+    assert "SUCCESS" in promtool("test", "rules", MONITORING / "alerts.test.yaml", folder=MONITORING)
 
 
 def test_every_alert_is_fired_by_a_unit_test() -> None:

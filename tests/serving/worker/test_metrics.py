@@ -8,12 +8,8 @@ import json
 import logging
 import math
 import re
-import shutil
-import socket
-import subprocess
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,12 +19,14 @@ import numpy as np
 import pytest
 import yaml
 from places import ROOT
+from running_prometheus import Prometheus, running_prometheus
 from small_model import CHANNELS, CLASSES, write_model
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from glioscope.predict import Predictor
 from glioscope.prediction import Prediction
 from serving.archive import archive
+from serving.ports import free_ports
 from serving.start import Server
 from serving.worker.metrics import CAUTIONS, Recorder
 
@@ -222,14 +220,6 @@ def test_the_servers_own_metrics_are_declared_as_it_ships_them() -> None:
     assert all(metric in ours["model_metrics"]["gauge"] for metric in shipped["model_metrics"]["gauge"])
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def send(server: Server, array: np.ndarray) -> dict[str, Any]:
     body = io.BytesIO()
     np.save(body, array)
@@ -237,34 +227,6 @@ def send(server: Server, array: np.ndarray) -> dict[str, Any]:
     request = urllib.request.Request(url, body.getvalue(), {"Content-Type": "application/octet-stream"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
-
-
-class Prometheus:
-    """A running Prometheus; ``query`` gives the values of an expression by their labels."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def get(self, path: str, **parameters: str) -> Any:
-        query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=10) as answer:
-            return json.load(answer)["data"]
-
-    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        result = self.get("query", query=expression)["result"]
-        return [(series["metric"], float(series["value"][1])) for series in result]
-
-    def until(self, expression: str, seconds: float = 60) -> list[tuple[dict[str, str], float]]:
-        """The first answer that is not empty."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                if found := self.query(expression):
-                    return found
-            except urllib.error.URLError:
-                pass
-            time.sleep(0.5)
-        raise AssertionError(f"no series for {expression} after {seconds} s")
 
 
 @pytest.fixture(scope="module")
@@ -280,24 +242,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def prometheus(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("needs prometheus: install Debian's package prometheus")
-    folder = tmp_path_factory.mktemp("prometheus")
     config = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(MONITORING / name) for name in config["rule_files"]]
     for job, port in zip(config["scrape_configs"], (server.ports[2], server.gateway_metrics_port), strict=True):
         job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    [port] = free_ports(1)
-    command = [program, "--config.file", str(folder / "prometheus.yml"), "--storage.tsdb.path", str(folder / "data")]
-    command += ["--web.listen-address", f"127.0.0.1:{port}", "--log.level", "warn"]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            yield Prometheus(f"http://127.0.0.1:{port}")
-        finally:
-            process.terminate()
+    with running_prometheus(config, tmp_path_factory.mktemp("prometheus")) as running:
+        yield running
 
 
 @pytest.mark.slow
