@@ -2,12 +2,18 @@
 
 from typing import NamedTuple
 
+from kfp import dsl
+
 from components.evaluate.component import evaluate
 from components.select.component import select
 from components.train.component import train
-from kfp import dsl
-
 from pipelines.resources import equip
+
+
+class Candidates(NamedTuple):
+    """The evaluation of the selected model."""
+
+    selected: dsl.Artifact
 
 
 @dsl.pipeline(name="candidates")
@@ -21,7 +27,7 @@ def candidates(
     storage: str,
     pushgateway: str,
     gpus: int,
-) -> NamedTuple("Candidates", selected=dsl.Artifact):
+) -> Candidates:
     """Train and evaluate every network, and select one.
 
     Args:
@@ -54,5 +60,4 @@ def candidates(
             gpus=gpus,
         )
     best = equip(select(evaluations=dsl.Collected(scored.outputs["evaluation"]), storage=storage))
-    outputs = NamedTuple("Candidates", selected=dsl.Artifact)
-    return outputs(selected=best.outputs["selected"])
+    return Candidates(selected=best.outputs["selected"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kfp import dsl
+
 from components.archive.component import archive
 from components.champion.component import champion
 from components.deploy.component import deploy
@@ -13,8 +15,6 @@ from components.notify.component import notify
 from components.pin.component import pin
 from components.refuse.component import refuse
 from components.settings.component import settings
-from kfp import dsl
-
 from pipelines.candidates import candidates
 from pipelines.form import checked_fields, with_form
 from pipelines.preparation import preparation
@@ -41,7 +41,7 @@ def pipeline(form: dict[str, Any]) -> None:
             ).after(checked)
         )
         scans = equip(ingest(pinned=pinned.output, parts=form["prepare_parts"], storage=storage))
-        # Two parts are pipelines of their own: inside a loop KFP's local runner cannot read outputs of the graph around it.
+        # Two pipelines of their own: inside a loop KFP's local runner cannot read outputs of the graph around it.
         prepared = preparation(
             data=scans.outputs["data"],
             shares=scans.outputs["Output"],

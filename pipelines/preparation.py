@@ -2,17 +2,24 @@
 
 from typing import NamedTuple
 
-from components.merge.component import merge
-from components.prepare.component import prepare
 from kfp import dsl
 
+from components.merge.component import merge
+from components.prepare.component import prepare
 from pipelines.resources import equip
+
+
+class Prepared(NamedTuple):
+    """A slice store without masks, and its masks."""
+
+    store: dsl.Dataset
+    masks: dsl.Dataset
 
 
 @dsl.pipeline(name="preparation")
 def preparation(
     data: dsl.Input[dsl.Dataset], shares: list, parts: int, settings: dict, pinned: dict, storage: str
-) -> NamedTuple("Prepared", store=dsl.Dataset, masks=dsl.Dataset):
+) -> Prepared:
     """Prepare every share of the patients and merge them.
 
     Args:
@@ -26,5 +33,4 @@ def preparation(
     whole = equip(
         merge(parts=dsl.Collected(shards.outputs["shards"]), settings=settings, pinned=pinned, storage=storage)
     )
-    outputs = NamedTuple("Prepared", store=dsl.Dataset, masks=dsl.Dataset)
-    return outputs(store=whole.outputs["store"], masks=whole.outputs["masks"])
+    return Prepared(store=whole.outputs["store"], masks=whole.outputs["masks"])

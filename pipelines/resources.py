@@ -49,7 +49,7 @@ RETRIES = {"ingest": 2, "prepare": 1, "merge": 1, "train": 3, "champion": 1, "ev
 """Long stages, and those that reach out: a node is lost, memory runs out. KFP tries again whatever the reason was."""
 
 CACHED = {"ingest", "prepare", "merge", "train", "evaluate", "select"}
-"""Stages whose inputs say all (``ingest`` gets the digest of what it fetches). The others look at the world or change it."""
+"""Stages whose inputs say all: ``ingest`` gets the digest of what it fetches. Others look at the world or change it."""
 
 WITH_GPU = {"train", "evaluate"}
 _SHM = "8Gi"

@@ -6,6 +6,7 @@ Kubernetes. Retries happen, resources and caching do not.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -22,13 +23,16 @@ from glioscope import atomic
 from glioscope.errors import ConfigError, GlioscopeError
 from pipelines.form import fields
 from pipelines.given import given
+from pipelines.local_progress import quietly
 
 FAILED, BAD_INPUT, REFUSED = 1, 2, 3
 _USER = 10001
 _PASSED_ON = ("AWS_", "GLIOSCOPE_", "OMP_", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
 
 
-def run(values: dict[str, Any], out: Path, *, docker: bool = False, image: str = IMAGE) -> dict[str, Any]:
+def run(
+    values: dict[str, Any], out: Path, *, docker: bool = False, image: str = IMAGE, verbose: bool = False
+) -> dict[str, Any]:
     """Run the pipeline with ``values`` of the form; its artifacts come to lie in ``out``.
 
     Returns
@@ -53,7 +57,9 @@ def run(values: dict[str, Any], out: Path, *, docker: bool = False, image: str =
 
     runner = _docker_runner(values, out, image) if docker else local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(out), raise_on_error=False)
-    pipeline(**values)
+    shown = contextlib.nullcontext() if verbose else quietly(out / "run.log", values["storage"], os.environ[RUN_ID])
+    with shown:
+        pipeline(**values)
     return _outcome(values["storage"])
 
 
@@ -135,6 +141,9 @@ def _command(
     ] = False,
     image: Annotated[str, typer.Option("--image", help="That image")] = IMAGE,
     show_fields: Annotated[bool, typer.Option("--fields", help="List the form's fields and end")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show all that KFP and the stages say; else OUT/run.log")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout")] = False,
 ) -> None:
     """Run the whole pipeline on this machine: from a DVC revision to an endpoint that serves."""
@@ -150,7 +159,9 @@ def _command(
         "storage": storage or str((out / "storage").absolute()),
     }
     try:
-        outcome = run(given(params, sets or [], places=places), out.absolute(), docker=docker, image=image)
+        outcome = run(
+            given(params, sets or [], places=places), out.absolute(), docker=docker, image=image, verbose=verbose
+        )
     except GlioscopeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(BAD_INPUT) from error

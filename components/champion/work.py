@@ -10,6 +10,7 @@ from components.evaluate.work import evaluate_whole
 from components.storage import open_storage
 from glioscope import atomic
 from glioscope.errors import InputError, IntegrityError
+from serving.deployment.champion import default_archive
 from serving.deployment.management import Management, ManagementError
 from serving.mar import read_mar
 
@@ -18,6 +19,7 @@ ARCHIVES = "archives"
 
 _NAME = "glioscope"
 _TIMEOUT_S = 60.0
+_NO_SERVER = "Start TorchServe, check deploy_management, or leave it empty to train without deploying"
 
 
 def measure_champion(
@@ -32,34 +34,34 @@ def measure_champion(
     IntegrityError
         The archive in the storage is not the version that is served.
     """
-    version = _served(management) if management else None
-    if version is None:
-        with atomic.new_folder(out, marker="none.txt") as folder:
-            atomic.write_text(folder / "none.txt", "no model is in service\n")
-        return ""
     with tempfile.TemporaryDirectory(prefix="glioscope-champion-") as scratch:
-        model = _fetch(version, storage, Path(scratch))
+        file = Path(scratch) / "champion.mar"
+        version = _served(management, storage, file) if management else None
+        if version is None:
+            with atomic.new_folder(out, marker="none.txt") as folder:
+                atomic.write_text(folder / "none.txt", "no model is in service\n")
+            return ""
+        mar, model = read_mar(file), Path(scratch) / "model"
+        for part in ("model.json", "weights.safetensors"):
+            atomic.write_bytes(model / part, mar.read(part))
         evaluate_whole(store, masks, model, out, settings=settings)
     return version
 
 
-def _served(management: str) -> str | None:
+def _served(management: str, storage: str, file: Path) -> str | None:
+    """Write the archive of the version in service to ``file``; returns the version."""
+    if storage.startswith("s3://"):
+        return default_archive(management, f"{storage.rstrip('/')}/{ARCHIVES}", _NAME, file)
     try:
-        return Management(management, timeout=_TIMEOUT_S).default(_NAME)
+        version = Management(management, timeout=_TIMEOUT_S).default(_NAME)
     except ManagementError as error:
-        hint = "Start TorchServe, check deploy_management, or leave it empty to train without deploying"
-        raise InputError(str(error), hint=hint, code="no_server") from error
-
-
-def _fetch(version: str, storage: str, scratch: Path) -> Path:
+        raise InputError(str(error), hint=_NO_SERVER, code="endpoint") from error
+    if version is None:
+        return None
     name = f"{ARCHIVES}/{_NAME}-{version}.mar"
-    file, model = scratch / "champion.mar", scratch / "model"
     if not open_storage(storage).fetch(name, file):
         hint = "Deploy it once more through this storage, or give the storage that it was deployed from"
         raise InputError(f"version {version} is in service, but its archive is not here", where=name, hint=hint)
-    mar = read_mar(file)
-    if mar.version != version:
-        raise IntegrityError(f"holds version {mar.version}", where=name, hint="Remove it and deploy again")
-    for part in ("model.json", "weights.safetensors"):
-        atomic.write_bytes(model / part, mar.read(part))
-    return model
+    if (found := read_mar(file).version) != version:
+        raise IntegrityError(f"holds version {found}", where=name, hint="Remove it and deploy again")
+    return version

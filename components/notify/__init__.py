@@ -1,0 +1,1 @@
+"""Say what became of a run, and why: the component is in component.py."""
