@@ -35,7 +35,9 @@ _PLACES = {
         str, None, "Git repository with the DVC-tracked scans, or s3://bucket/prefix with the scans"
     ),
     "data_revision": Field(str, "main", "Branch, tag or commit of the repository; not used for a bucket"),
-    "data_path": Field(str, "data", "DVC-tracked path in the repository; not used for a bucket"),
+    "data_path": Field(
+        str, "", "DVC-tracked path in the repository, such as data/scans; of a bucket: a folder below the prefix"
+    ),
     "storage": Field(str, None, "s3://bucket/prefix for archives, checkpoints and records of runs"),
     "models": Field(list, list(ARCHITECTURES), "Networks to train, side by side"),
     "prepare_parts": Field(int, 1, "Pods that prepare the scans, each with its share of the patients"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -38,6 +40,19 @@ def quietly(log: Path, storage: str, run: str) -> Iterator[None]:
             for copy, original in zip(kept, (1, 2), strict=True):
                 os.dup2(copy, original)
                 os.close(copy)
+
+
+@contextlib.contextmanager
+def as_it_was() -> Iterator[None]:
+    """Undo what KFP's local runner does to ``print`` and to the root logger: with tasks side by side it forgets to."""
+    printed, logger = builtins.print, logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    try:
+        yield
+    finally:
+        builtins.print = printed
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
+from components.ingest import git_address
 from components.stage import RUN_ID
 
 SECRET = "glioscope-s3"  # noqa: S105 - its name
@@ -15,6 +16,10 @@ SECRET = "glioscope-s3"  # noqa: S105 - its name
 
 REQUIRED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 OPTIONAL_KEYS = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+GIT_SECRET = "glioscope-git"  # noqa: S105 - its name
+"""Kubernetes secret for a private repository; need not be there."""
+
+GIT_KEYS = (git_address.USER, git_address.TOKEN)
 USER = 10001
 GPU = "nvidia.com/gpu"
 _RUN_LABEL = "metadata.labels['pipeline/runid']"
@@ -52,6 +57,7 @@ CACHED = {"ingest", "prepare", "merge", "train", "evaluate", "select"}
 """Stages whose inputs say all: ``ingest`` gets the digest of what it fetches. Others look at the world or change it."""
 
 WITH_GPU = {"train", "evaluate"}
+WITH_GIT = {"pin", "ingest"}
 _SHM = "8Gi"
 
 
@@ -77,6 +83,8 @@ def equip(task: PipelineTask, *, gpus: Any = None) -> PipelineTask:
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=_SHM)  # noqa: S108
     kubernetes.use_secret_as_env(task, SECRET, {key: key for key in REQUIRED_KEYS})
     kubernetes.use_secret_as_env(task, SECRET, {key: key for key in OPTIONAL_KEYS}, optional=True)
+    if name in WITH_GIT:
+        kubernetes.use_secret_as_env(task, GIT_SECRET, {key: key for key in GIT_KEYS}, optional=True)
     kubernetes.use_field_path_as_env(task, RUN_ID, _RUN_LABEL)
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.set_timeout(task, seconds=int(known.hours * 3600))

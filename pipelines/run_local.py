@@ -23,7 +23,7 @@ from glioscope import atomic
 from glioscope.errors import ConfigError, GlioscopeError
 from pipelines.form import fields
 from pipelines.given import given
-from pipelines.local_progress import quietly
+from pipelines.local_progress import as_it_was, quietly
 
 FAILED, BAD_INPUT, REFUSED = 1, 2, 3
 _USER = 10001
@@ -58,7 +58,7 @@ def run(
     runner = _docker_runner(values, out, image) if docker else local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(out), raise_on_error=False)
     shown = contextlib.nullcontext() if verbose else quietly(out / "run.log", values["storage"], os.environ[RUN_ID])
-    with shown:
+    with as_it_was(), shown:
         pipeline(**values)
     return _outcome(values["storage"])
 

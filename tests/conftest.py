@@ -21,7 +21,7 @@ def shared() -> Path:
 
 
 @pytest.fixture
-def bucket() -> Iterator[str]:
+def bucket_url() -> Iterator[str]:
     """``s3://bucket/prefix`` in the S3 store of the environment, emptied and removed afterwards; skips without one."""
     if not os.environ.get("AWS_ENDPOINT_URL"):
         pytest.skip("needs an S3 store: set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")

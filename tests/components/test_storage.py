@@ -19,7 +19,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     if request.param == "folder":
         yield open_storage(str(tmp_path / "storage"))
         return
-    yield open_storage(request.getfixturevalue("bucket"))
+    yield open_storage(request.getfixturevalue("bucket_url"))
 
 
 def test_what_is_written_is_read(storage: Storage):
@@ -52,7 +52,7 @@ def test_what_is_removed_is_gone_and_can_be_removed_again(storage: Storage):
     assert storage.read("a") is None
 
 
-def test_a_bucket_that_is_not_there_is_said(bucket: str, tmp_path: Path):
+def test_a_bucket_that_is_not_there_is_said(bucket_url: str, tmp_path: Path):
     nowhere = open_storage(f"s3://nowhere-{uuid.uuid4().hex[:8]}")
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(OutputError, match="there is no such bucket"):
@@ -63,10 +63,10 @@ def test_a_bucket_that_is_not_there_is_said(bucket: str, tmp_path: Path):
         nowhere.names("")
 
 
-def test_a_wrong_key_is_said(bucket: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_key_is_said(bucket_url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(OutputError, match="secret key is wrong"):
-        open_storage(bucket).write("a", b"1")
+        open_storage(bucket_url).write("a", b"1")
 
 
 @pytest.mark.parametrize("url", ["", "gs://bucket/x", "s3://"])
@@ -91,5 +91,5 @@ def test_a_store_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatc
     assert "127.0.0.1:9" in str(refused.value)
 
 
-def test_endpoint_comes_from_the_environment(bucket: str):
+def test_endpoint_comes_from_the_environment(bucket_url: str):
     assert s3.client().meta.endpoint_url == os.environ["AWS_ENDPOINT_URL"]

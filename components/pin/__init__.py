@@ -1,0 +1,1 @@
+"""Finding out which bytes a DVC revision or a bucket prefix means now."""
