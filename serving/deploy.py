@@ -1,5 +1,6 @@
 """``python -m serving.deploy NAME.mar``: a new version beside the running one, tested, switched to, the old retired.
 
+Where the management address is that of several replicas, all of them get the new version, or none.
 Every step can be done again: a deploy that was killed anywhere is finished by running it once more. Requests that name
 no version are answered by the old or the new one throughout.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -18,54 +19,86 @@ from typing import Annotated, Any
 import typer
 
 from glioscope.errors import GlioscopeError
-from serving.client import EndpointError
+from serving.bucket import BucketError
+from serving.deployment.job import DeployError, Done, Plan
 from serving.deployment.lock import locked
-from serving.deployment.management import Management, ManagementError
-from serving.deployment.smoke import SmokeTestError, smoke_scan
-from serving.deployment.steps import STEPS, Deploy, DeployError, Done, Plan, retire, roll_back
-from serving.deployment.upload import UploadError
+from serving.deployment.management import ManagementError
+from serving.deployment.record import Record
+from serving.deployment.replicas import FAILURES, ReplicaError, Replicas, Resolve, addresses
+from serving.deployment.smoke import smoke_scan
+from serving.deployment.steps import STEPS, Step, retire
 from serving.mar import read_mar
 
-_FAILURES = (ManagementError, EndpointError, SmokeTestError, UploadError, GlioscopeError, OSError, KeyboardInterrupt)
+_FAILURES = (*FAILURES, ReplicaError, KeyboardInterrupt)
 
 
-def deploy(plan: Plan) -> dict[str, Any]:
+def deploy(plan: Plan, *, resolve: Resolve = addresses) -> dict[str, Any]:
     """Take ``plan.mar`` into service.
+
+    Parameters
+    ----------
+    resolve:
+        Host name → its addresses.
 
     Returns
     -------
-    ``version``, ``previous`` (None for a first one), ``changed`` (False: it was in service already) and ``seconds`` by
-    step.
+    ``version``, ``previous`` (None for a first one), ``changed`` (False: it was in service already), ``replicas`` (how
+    many serve it) and ``seconds`` by step.
 
     Raises
     ------
     InputError, IntegrityError, ConfigError
         The archive, the scan or the plan is at fault; nothing was touched.
     DeployError
-        A later step failed. Up to the switch everything is put back as it was; after it the new version serves.
+        A later step failed. Until the last replica has switched and the bucket's record is written, everything is put
+        back as it was; after that the new version serves.
     """
     progress = Progress()
-    server = Management(plan.management, timeout=plan.timeout)
     with locked(plan.management, plan.model_store), ExitStack() as opened:
         mar = progress.run("check", partial(read_mar, plan.mar), lambda mar: f"{mar.model.architecture} {mar.version}")
         fields = opened.enter_context(smoke_scan(plan.scan, mar.model))
+        replicas, record = Replicas(plan, mar, fields, resolve), Record(plan, mar)
         try:
-            before, known = server.default(plan.name), server.versions(plan.name).get(mar.version)
-        except ManagementError as error:
+            first = replicas.find()
+            replicas.settle(record.look())
+        except (ManagementError, BucketError) as error:
             raise DeployError(f"deploy failed at step check: {error}; nothing was touched") from error
-        job = Deploy(plan, mar, fields, server, before, known)
+        previous = replicas.jobs[first[0]].before
         changed = False
         try:
-            for name, step in STEPS.items():
-                changed |= progress.run(name, partial(step, job), _note).changed
+            changed |= progress.run("upload", record.upload, _note).changed
+            changed |= _bring_along(progress, replicas, STEPS, first)
+            if plan.bucket:
+                changed |= progress.run("record", record.write, _note).changed
+                # One that started before the record was written has the old version.
+                changed |= _bring_along(progress, replicas, STEPS, _look(progress, replicas))
         except _FAILURES as error:
-            raise DeployError(f"deploy failed at step {progress.step}: {_reason(error)}; {roll_back(job)}") from error
+            not_undone = record.put_back()
+            now = f"{replicas.roll_back()}{not_undone}"
+            raise DeployError(f"deploy failed at step {progress.step}: {_reason(error)}; {now}") from error
         try:
-            changed |= progress.run("retire", partial(retire, job), _note).changed
+            changed |= progress.run("retire", partial(replicas.do, retire, list(replicas.jobs)), _note).changed
+            changed |= _bring_along(progress, replicas, STEPS | {"retire": retire}, _look(progress, replicas))
         except _FAILURES as error:
             now = f"{plan.name} {mar.version} serves. Run it again to retire the rest"
-            raise DeployError(f"deploy failed at step retire: {_reason(error)}; {now}") from error
-    return {"version": mar.version, "previous": job.before, "changed": changed, "seconds": progress.seconds}
+            raise DeployError(f"deploy failed at step {progress.step}: {_reason(error)}; {now}") from error
+    serving = {"version": mar.version, "previous": previous, "changed": changed, "replicas": len(replicas.jobs)}
+    return serving | {"seconds": progress.seconds}
+
+
+def _bring_along(progress: Progress, replicas: Replicas, steps: Mapping[str, Step], fresh: list[str]) -> bool:
+    """Take these steps on the replicas that are new, and on those that appear meanwhile; False if all was done."""
+    changed = False
+    while fresh:
+        for name, step in steps.items():
+            changed |= progress.run(name, partial(replicas.do, step, fresh), _note).changed
+        fresh = _look(progress, replicas)
+    return changed
+
+
+def _look(progress: Progress, replicas: Replicas) -> list[str]:
+    progress.step = "replicas"
+    return replicas.find()
 
 
 class Progress:
@@ -79,8 +112,9 @@ class Progress:
         self.step, started = name, time.monotonic()
         print(f"{name} …", file=sys.stderr, flush=True)
         result = step()
-        self.seconds[name] = round(time.monotonic() - started, 3)
-        print(f"{name}: {note(result)}, {self.seconds[name]:.1f} s", file=sys.stderr, flush=True)
+        took = time.monotonic() - started
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + took, 3)
+        print(f"{name}: {note(result)}, {took:.1f} s", file=sys.stderr, flush=True)
         return result
 
 
@@ -100,13 +134,20 @@ def main() -> None:
 def _command(
     mar: Annotated[Path, typer.Argument(help="Archive that `python -m serving.archive` wrote")],
     *,
-    management: Annotated[str, typer.Option("--management", help="TorchServe's management address")] = Plan.management,
+    management: Annotated[
+        str,
+        typer.Option("--management", help="TorchServe's management address; of several replicas, all are deployed to"),
+    ] = Plan.management,
     inference: Annotated[str, typer.Option("--inference", help="Address of the endpoint")] = Plan.inference,
     name: Annotated[str, typer.Option("--name", help="Name of the model at the endpoint")] = Plan.name,
     store: Annotated[
         Path | None, typer.Option("--model-store", help="The server's model store; none: TorchServe copies the archive")
     ] = None,
     bucket: Annotated[str, typer.Option("--bucket", help="Keep the archive in s3://bucket/prefix, too")] = "",
+    from_bucket: Annotated[
+        bool,
+        typer.Option("--from-bucket", help="TorchServe downloads it from --bucket; see serving.start --archives-from"),
+    ] = False,
     endpoint_url: Annotated[str | None, typer.Option("--endpoint-url", help="S3 store that is not AWS")] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Worker processes")] = Plan.workers,
     batch_size: Annotated[
@@ -120,21 +161,22 @@ def _command(
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout")] = False,
 ) -> None:
     """Register a version, test it, switch to it and retire the old ones; put everything back if a step fails."""
-    plan = Plan(
-        mar=mar,
-        management=management.rstrip("/"),
-        inference=inference.rstrip("/"),
-        name=name,
-        model_store=store,
-        bucket=bucket,
-        endpoint_url=endpoint_url,
-        workers=workers,
-        batch_size=batch_size,
-        scan=tuple(scan or ()),
-        timeout=timeout,
-        keep_old=keep_old,
-    )
     try:
+        plan = Plan(
+            mar=mar,
+            management=management.rstrip("/"),
+            inference=inference.rstrip("/"),
+            name=name,
+            model_store=store,
+            bucket=bucket,
+            from_bucket=from_bucket,
+            endpoint_url=endpoint_url,
+            workers=workers,
+            batch_size=batch_size,
+            scan=tuple(scan or ()),
+            timeout=timeout,
+            keep_old=keep_old,
+        )
         result = deploy(plan)
     except (DeployError, GlioscopeError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,7 +17,7 @@ from serving.signatures import NAME as SIGNATURES
 from serving.signatures import verify_files
 
 MANIFEST = "MAR-INF/MANIFEST.json"
-_MAX_BYTES = 2**31
+MAX_BYTES = 2**31
 _HINT = "Write it again with `python -m serving.archive`"
 
 
@@ -47,7 +47,7 @@ class Mar:
 
     def stored_name(self, name: str) -> str:
         """What it is called in a model store or a bucket, as the model ``name``."""
-        return f"{name}-{self.version}.mar"
+        return stored_name(name, self.version)
 
     def copy_to(self, target: Path) -> bool:
         """Put a copy at ``target``, whole or not at all; False where the same bytes are there already."""
@@ -88,6 +88,11 @@ def read_mar(path: Path) -> Mar:
     return Mar(path.resolve(), version, whole, model)
 
 
+def stored_name(name: str, version: str) -> str:
+    """What the archive of a version is called in a model store or a bucket, as the model ``name``."""
+    return f"{name}-{version}.mar"
+
+
 def sha256_of(path: Path) -> str:
     """The digest of a file, in hexadecimal."""
     with path.open("rb") as stream:
@@ -96,6 +101,6 @@ def sha256_of(path: Path) -> str:
 
 def _content(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as packed:
-        if sum(entry.file_size for entry in packed.infolist()) > _MAX_BYTES:
-            raise InputError(f"holds more than {_MAX_BYTES:,} bytes", where=path, hint=_HINT)
+        if sum(entry.file_size for entry in packed.infolist()) > MAX_BYTES:
+            raise InputError(f"holds more than {MAX_BYTES:,} bytes", where=path, hint=_HINT)
         return {name: packed.read(name) for name in packed.namelist()}

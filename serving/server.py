@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import requests
@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from glioscope import atomic
 from glioscope.errors import ConfigError
-from serving import state
+from serving import allowed, state
 from serving.mar import read_mar
 from serving.ports import free_ports, require_free
 
@@ -44,7 +44,12 @@ class Server:
     gateway:
         False: TorchServe itself listens on the public port.
     host, metrics_host:
-        Address of the public port and of both metrics ports. Management is always on loopback: it has no password.
+        Address of the public port and of both metrics ports.
+    management_host:
+        Address of the management port, which has no password: on any other than loopback, a network policy must guard
+        it.
+    archives_from:
+        Addresses below which TorchServe may download archives; ``file://`` is allowed in any case.
     gateway_metrics_port:
         Port for the gateway's own metrics, at ``metrics_host``; 0: none.
 
@@ -53,7 +58,7 @@ class Server:
     InputError, IntegrityError
         ``mar`` cannot be read or does not hold what was signed.
     ConfigError
-        Another server uses the model store, or a port is taken.
+        Another server uses the model store, a port is taken, or ``archives_from`` is no address.
     """
 
     def __init__(
@@ -66,14 +71,17 @@ class Server:
         gateway: bool = True,
         host: str = "127.0.0.1",
         metrics_host: str = "127.0.0.1",
+        management_host: str = "127.0.0.1",
+        archives_from: Sequence[str] = (),
         gateway_metrics_port: int = 0,
     ) -> None:
         self.mar, self.ports, self.log, self.gateway = mar, ports, log, gateway
         self.model_store, self.host, self.metrics_host = model_store, host, metrics_host
-        self.gateway_metrics_port = gateway_metrics_port
-        self.url = f"http://127.0.0.1:{ports[0]}"
-        self.management_url = f"http://127.0.0.1:{ports[1]}"
-        self.metrics_url = f"http://127.0.0.1:{ports[2]}/metrics"
+        self.management_host, self.gateway_metrics_port = management_host, gateway_metrics_port
+        self.allowed_urls = allowed.as_property(archives_from)
+        self.url = f"http://{_near(host)}:{ports[0]}"
+        self.management_url = f"http://{_near(management_host)}:{ports[1]}"
+        self.metrics_url = f"http://{_near(metrics_host)}:{ports[2]}/metrics"
         self.inner_url = self.url
         self.models: state.Models = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -141,11 +149,12 @@ class Server:
 
     def _addresses(self) -> list[tuple[str, int]]:
         public, management, metrics = self.ports
-        addresses = [(self.host, public), ("127.0.0.1", management), (self.metrics_host, metrics)]
+        addresses = [(self.host, public), (self.management_host, management), (self.metrics_host, metrics)]
         return addresses + [(self.metrics_host, self.gateway_metrics_port)] * bool(self.gateway_metrics_port)
 
     def _start(self, scratch: Path, store: Path) -> None:
         self.models = state.load(store)
+        state.remove_broken(store, self.models, MODEL_NAME)
         if self.mar is not None:
             mar = read_mar(self.mar)
             if mar.version not in self.models.get(MODEL_NAME, {}):
@@ -157,7 +166,7 @@ class Server:
             inner, grpc, grpc_management = free_ports(3)
             if not self.gateway:
                 inner = self.ports[0]
-            self.inner_url = f"http://127.0.0.1:{inner}"
+            self.inner_url = f"http://127.0.0.1:{inner}" if self.gateway else self.url
             self._torchserve(scratch, store, (inner, grpc, grpc_management), output)
             if self.gateway:
                 command = [sys.executable, "-m", "serving.gateway", "--upstream", self.inner_url]
@@ -173,11 +182,12 @@ class Server:
         lines = [
             CONFIG.read_text(),
             f"inference_address=http://{inner_host}:{inner[0]}",
-            f"management_address=http://127.0.0.1:{self.ports[1]}",
+            f"management_address=http://{self.management_host}:{self.ports[1]}",
             f"metrics_address=http://{self.metrics_host}:{self.ports[2]}",
             f"grpc_inference_address=127.0.0.1\ngrpc_inference_port={inner[1]}",
             f"grpc_management_address=127.0.0.1\ngrpc_management_port={inner[2]}",
             f"metrics_config={METRICS}",
+            self.allowed_urls,
             state.as_property(self.models) if self.models else "",
         ]
         (scratch / "config.properties").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -220,6 +230,13 @@ class Server:
                     os.killpg(process.pid, signal.SIGKILL)
             for process in processes:
                 process.wait()
+
+
+def _near(host: str) -> str:
+    """Where this machine reaches what listens at ``host``."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104  (a comparison, nothing is bound)
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 @contextlib.contextmanager

@@ -34,6 +34,21 @@ def _command(
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address of the public port")] = "127.0.0.1",
     metrics_host: Annotated[str, typer.Option("--metrics-host", help="Address of the metrics ports")] = "127.0.0.1",
+    management_host: Annotated[
+        str,
+        typer.Option(
+            "--management-host",
+            help="Address of the management port, which has no password: another than loopback only behind a network "
+            "policy",
+        ),
+    ] = "127.0.0.1",
+    archives_from: Annotated[
+        list[str] | None,
+        typer.Option("--archives-from", help="URL prefix below which archives may be downloaded; may be repeated"),
+    ] = None,
+    optional: Annotated[
+        bool, typer.Option("--optional", help="Start without the archive if it is not there: a deploy brings one")
+    ] = False,
     gateway_metrics: Annotated[
         int,
         typer.Option("--gateway-metrics-port", min=0, max=65535, help="Port for the gateway's own metrics; 0: none"),
@@ -45,6 +60,9 @@ def _command(
     try:
         if mar is None and store is None:
             raise InputError("nothing to serve", hint="Give an archive, --model-store, or both; `dvc repro` writes one")
+        if mar is not None and optional and not mar.exists():
+            print(f"{mar}: not there, starting without it", file=sys.stderr)
+            mar = None
         ports = (port, port + 1, port + 2)
         with Server(
             mar,
@@ -52,10 +70,13 @@ def _command(
             model_store=store,
             host=host,
             metrics_host=metrics_host,
+            management_host=management_host,
+            archives_from=archives_from or (),
             gateway_metrics_port=gateway_metrics,
         ) as server:
             server.wait_ready(timeout)
-            print(f"ready: POST a scan to {server.url}/predictions/{MODEL_NAME}", file=sys.stderr)
+            what = f"POST a scan to {server.url}/predictions/{MODEL_NAME}" if server.models else "for a first deploy"
+            print(f"ready: {what}", file=sys.stderr)
             while not (ended := server.ended()):
                 time.sleep(_LOOK_S)
             raise RuntimeError(ended)

@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from serving.mar import Mar
+from glioscope.errors import IntegrityError
+from serving.mar import Mar, read_mar, stored_name
 
 Versions = dict[str, dict[str, Any]]
 Models = dict[str, Versions]
@@ -92,6 +93,21 @@ def as_property(models: Models) -> str:
     count = sum(len(versions) for versions in models.values())
     text = json.dumps({"name": "glioscope", "modelCount": count, "created": 0, "models": models})
     return f"{_KEY}={text.replace(chr(92), chr(92) * 2)}"
+
+
+def remove_broken(store: Path, models: Models, name: str) -> None:
+    """Remove archives of the model ``name`` that no version is served from and that are not whole.
+
+    A TorchServe that was killed in mid-download leaves half a file, and refuses to download it again.
+    """
+    served = {info["marName"] for versions in models.values() for info in versions.values()}
+    for file in store.glob(stored_name(name, "*")):
+        if file.name not in served:
+            try:
+                read_mar(file)
+            except IntegrityError as error:
+                print(f"{error}; removed", file=sys.stderr)
+                file.unlink(missing_ok=True)
 
 
 def prune(store: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from glioscope import atomic
-from serving.deployment.steps import DeployError
+from serving.deployment.job import DeployError
 from serving.state import FOLDER
 
 _LOOPBACK = re.compile(r"//(localhost|\[::1\])(?=[:/]|$)")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,8 @@ import requests
 
 CONNECT_S = 5.0
 _LOOK_S = 0.25
+_BATCH_DELAY_MS = 100
+_QUERY = re.compile(r"""(https?://[^\s?"]+)\?[^\s"]*""")
 
 
 class ManagementError(Exception):
@@ -55,13 +59,18 @@ class Management:
 
     def register(self, archive: str, name: str, *, batch_size: int | None = None) -> None:
         """Register a version; a first one becomes the default. TorchServe starts the workers its archive asks for."""
-        batch = {} if batch_size is None else {"batch_size": batch_size}
-        self._ask("POST", "", url=archive, model_name=name, initial_workers=0, synchronous="true", **batch)
+        order: dict[str, Any] = {"url": archive, "model_name": name, "initial_workers": 0, "synchronous": True}
+        # TorchServe's default for a query; for a body it is a time before now.
+        order["max_batch_delay"] = _BATCH_DELAY_MS
+        if batch_size is not None:
+            order["batch_size"] = batch_size
+        # As a body, and not as a query, which is what gets logged: a presigned address is a credential.
+        self._ask("POST", "", body=order)
 
     def scale(self, name: str, version: str, workers: int) -> None:
         """Have so many workers, and return once they can answer."""
-        counts = {"min_worker": workers, "max_worker": workers}
-        self._ask("PUT", f"{name}/{version}", **counts, synchronous="true")
+        counts: dict[str, object] = {"min_worker": workers, "max_worker": workers}
+        self._ask("PUT", f"{name}/{version}", query=counts | {"synchronous": "true"})
         until = time.monotonic() + self.timeout
         while (known := self.versions(name).get(version)) is None or known.ready < workers:
             if known is None:
@@ -78,19 +87,29 @@ class Management:
         """End a version's workers and forget it. What it is still answering is lost: let it run dry first."""
         self._ask("DELETE", f"{name}/{version}", missing={})
 
-    def _ask(self, method: str, path: str, *, missing: Any = None, **query: object) -> Any:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        missing: Any = None,
+        query: Mapping[str, object] | None = None,
+        body: dict[str, Any] | None = None,
+    ) -> Any:
         address = f"{self.url}/models/{path}".rstrip("/")
         try:
             answer = requests.request(
                 method,
                 address,
-                params={key: str(value) for key, value in query.items()},
+                params={key: str(value) for key, value in (query or {}).items()},
+                json=body,
                 timeout=(CONNECT_S, self.timeout),
             )
         except requests.RequestException as error:
             reason = " ".join(str(error).split())
-            refused = "nothing listens there" if "refused" in reason else reason[:200]
-            raise ManagementError(f"{self.url}: no answer: {refused}") from error
+            known = {"refused": "nothing listens there", "Failed to resolve": "there is no such host"}
+            said = next((words for sign, words in known.items() if sign in reason), reason[:200])
+            raise ManagementError(f"{self.url}: no answer: {said}") from error
         if answer.status_code == 404 and missing is not None:
             return missing
         if not answer.ok:
@@ -113,7 +132,9 @@ def _version(said: dict[str, Any]) -> Version:
 
 
 def _message(answer: requests.Response) -> str:
+    """What TorchServe says, with addresses cut before their query: that of a presigned one is a credential."""
     try:
-        return " ".join(str(answer.json()["message"]).split())
+        said = " ".join(str(answer.json()["message"]).split())
     except (ValueError, KeyError, TypeError):
-        return answer.text[:200]
+        said = answer.text
+    return _QUERY.sub(r"\1", said)[:500]

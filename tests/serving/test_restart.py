@@ -93,6 +93,20 @@ def test_old_snapshots_are_removed(tmp_path: Path) -> None:
     assert [file for file in files if file.exists()] == files[10:]
 
 
+def test_half_an_archive_that_nothing_is_served_from_is_removed(
+    mars: list[Mar], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TorchServe leaves it where it was killed in mid-download, and would never download it again."""
+    half, served, other = (tmp_path / name for name in ("glioscope-2.mar", "glioscope-1.mar", "other-2.mar"))
+    whole = tmp_path / mars[0].stored_name(MODEL_NAME)
+    whole.write_bytes(mars[0].path.read_bytes())
+    for file in (half, served, other):
+        file.write_bytes(mars[0].path.read_bytes()[:1000])
+    state.remove_broken(tmp_path, {MODEL_NAME: {"1": INFO | {"marName": served.name}}}, MODEL_NAME)
+    assert {file.name for file in tmp_path.glob("*.mar")} == {served.name, other.name, whole.name}
+    assert f"{half}: is not a whole archive" in capsys.readouterr().err
+
+
 def test_a_damaged_archive_is_not_started(mars: list[Mar], tmp_path: Path) -> None:
     (tmp_path / "bad.mar").write_bytes(mars[0].path.read_bytes()[:-4000])
     with pytest.raises(IntegrityError, match=r"bad\.mar"):

@@ -30,6 +30,38 @@ def successive_ports() -> int:
     raise AssertionError("no three ports in a row are free")
 
 
+def test_an_address_that_is_none_is_said_before_anything_starts(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "serving.start", "--model-store", str(tmp_path), "--archives-from", "s3://models"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "Give --archives-from http" in done.stderr
+
+
+def test_an_archive_that_is_not_there_is_waited_for_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "serving.start", str(tmp_path / "none.mar"), f"--port={successive_ports()}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "none.mar: cannot read" in done.stderr
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        starter = subprocess.Popen([*command, "--optional"], stdout=output, stderr=output)
+    try:
+        wait_for(b"ready: for a first deploy", log, starter)
+        assert "none.mar: not there, starting without it" in log.read_text()
+    finally:
+        starter.terminate()
+        assert starter.wait(60) == 0, log.read_text()
+
+
+def wait_for(line: bytes, log: Path, starter: subprocess.Popen[bytes]) -> None:
+    """Return once the line is in the log."""
+    until = time.monotonic() + 60
+    while line not in log.read_bytes():
+        assert starter.poll() is None, log.read_text()
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("which", range(4))
 def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path, which: int) -> None:
     *ports, gateway_metrics = taken = free_ports(4)
@@ -40,6 +72,18 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path, which: int)
     ):
         server.__enter__()
     assert server.processes == {}
+
+
+def test_management_listens_where_it_is_told_to(tmp_path: Path) -> None:
+    ports = free_ports(3)
+    server = Server(ports=ports, management_host="127.0.0.2", model_store=tmp_path)
+    assert server.management_url == f"http://127.0.0.2:{ports[1]}"
+    with (
+        socket.create_server(("127.0.0.2", ports[1])),
+        pytest.raises(ConfigError, match=rf"127\.0\.0\.2:{ports[1]}: cannot listen there"),
+    ):
+        server.__enter__()
+    assert Server(ports=ports, management_host="0.0.0.0").management_url == f"http://127.0.0.1:{ports[1]}"
 
 
 def test_a_port_given_twice_is_taken(tmp_path: Path) -> None:
@@ -63,11 +107,7 @@ def test_a_second_signal_leaves_no_process_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "serving.start", "--model-store", str(tmp_path / "store")]
     with log.open("wb") as output:
         starter = subprocess.Popen([*command, f"--port={successive_ports()}"], stdout=output, stderr=output)
-    until = time.monotonic() + 60
-    while b"ready:" not in log.read_bytes():
-        assert starter.poll() is None, log.read_text()
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.1)
+    wait_for(b"ready:", log, starter)
     children = psutil.Process(starter.pid).children(recursive=True)
     (gateway,) = (child for child in children if "serving.gateway" in child.cmdline())
     gateway.suspend()  # a gateway that waits for a running request takes as long to end

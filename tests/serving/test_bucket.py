@@ -1,41 +1,24 @@
-"""Archives in a real S3 store: sent once, read back, and every refusal in one line."""
+"""Objects in a real S3 store: sent once, read back, and every refusal in one line."""
 
 from __future__ import annotations
 
+import io
 import os
 import threading
-import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
+import requests
 
 from glioscope.errors import ConfigError
-from serving.deployment.upload import UploadError, upload
+from serving.bucket import Bucket, BucketError
 from serving.mar import sha256_of
 from serving.ports import free_ports
 
 KEY = "models/glioscope-1.mar"
-
-
-@pytest.fixture
-def store() -> Any:
-    if not os.environ.get("AWS_ENDPOINT_URL"):
-        pytest.skip("needs an S3 store: set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    return boto3.Session().client("s3")
-
-
-@pytest.fixture
-def bucket(store: Any) -> Iterator[str]:
-    name = f"glioscope-{uuid.uuid4().hex[:12]}"
-    store.create_bucket(Bucket=name)
-    yield name
-    for one in store.list_objects_v2(Bucket=name).get("Contents", []):
-        store.delete_object(Bucket=name, Key=one["Key"])
-    store.delete_bucket(Bucket=name)
 
 
 @pytest.fixture
@@ -46,44 +29,44 @@ def mar(tmp_path: Path) -> Path:
     return path
 
 
-def send(mar: Path, bucket: str, **changes: Any) -> tuple[str, bool]:
-    return upload(mar, sha256_of(mar), f"s3://{bucket}/models/", "glioscope-1.mar", **changes)
+def send(mar: Path, bucket: str, **changes: Any) -> bool:
+    return Bucket(f"s3://{bucket}/models/", **changes).send(mar, "glioscope-1.mar", sha256=sha256_of(mar))
 
 
 def test_it_is_sent_once(store: Any, bucket: str, mar: Path) -> None:
-    assert send(mar, bucket) == (f"s3://{bucket}/{KEY}", True)
+    assert send(mar, bucket) is True
     assert store.get_object(Bucket=bucket, Key=KEY)["Body"].read() == mar.read_bytes()
-    assert send(mar, bucket) == (f"s3://{bucket}/{KEY}", False)
+    assert send(mar, bucket) is False
 
 
 def test_a_truncated_object_is_replaced(store: Any, bucket: str, mar: Path) -> None:
     """Whatever its metadata says."""
     store.put_object(Bucket=bucket, Key=KEY, Body=mar.read_bytes()[:1000], Metadata={"sha256": sha256_of(mar)})
-    assert send(mar, bucket) == (f"s3://{bucket}/{KEY}", True)
+    assert send(mar, bucket) is True
     assert store.get_object(Bucket=bucket, Key=KEY)["Body"].read() == mar.read_bytes()
 
 
 def test_a_store_that_keeps_other_bytes_is_found_out(bucket: str, mar: Path) -> None:
     promised = sha256_of(mar)
     mar.write_bytes(mar.read_bytes()[:-1])
-    with pytest.raises(UploadError, match="not what was sent"):
-        upload(mar, promised, f"s3://{bucket}", "glioscope-1.mar")
+    with pytest.raises(BucketError, match="not what was sent"):
+        Bucket(f"s3://{bucket}").send(mar, "glioscope-1.mar", sha256=promised)
 
 
 def test_no_bucket(store: Any, mar: Path) -> None:
-    with pytest.raises(UploadError, match="no such bucket"):
+    with pytest.raises(BucketError, match="no such bucket"):
         send(mar, "glioscope-no-such-bucket")
 
 
-@pytest.mark.parametrize("address", ["models", "s3://", "https://host/bucket"])
-def test_what_is_no_bucket_at_all(mar: Path, address: str) -> None:
+@pytest.mark.parametrize("address", ["models", "s3://", "https://host/bucket", "s3://bucket/x?versionId=1"])
+def test_what_is_no_bucket_at_all(address: str) -> None:
     with pytest.raises(ConfigError, match="s3://bucket/prefix"):
-        upload(mar, sha256_of(mar), address, "glioscope-1.mar")
+        Bucket(address)
 
 
 def test_a_wrong_secret(bucket: str, mar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with pytest.raises(UploadError, match="the secret key is wrong"):
+    with pytest.raises(BucketError, match="the secret key is wrong"):
         send(mar, bucket)
 
 
@@ -93,12 +76,13 @@ def test_no_credentials(bucket: str, mar: Path, monkeypatch: pytest.MonkeyPatch,
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with pytest.raises(UploadError, match="credentials"):
+    with pytest.raises(BucketError, match="credentials"):
         send(mar, bucket)
 
 
-def test_a_store_that_is_down(bucket: str, mar: Path) -> None:
-    with pytest.raises(UploadError, match="Could not connect"):
+def test_a_store_that_is_down(bucket: str, mar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLIOSCOPE_S3_ATTEMPTS", "2")
+    with pytest.raises(BucketError, match="Could not connect"):
         send(mar, bucket, endpoint_url=f"http://127.0.0.1:{free_ports()[0]}")
 
 
@@ -141,8 +125,48 @@ def test_who_may_not_list_may_still_send(unlisted: tuple[str, bool], tmp_path: P
     url, may_write = unlisted
     (tmp_path / "one.mar").write_bytes(b"small enough for one part")
     if may_write:
-        assert send(tmp_path / "one.mar", "bucket", endpoint_url=url) == (f"s3://bucket/{KEY}", True)
-        assert send(tmp_path / "one.mar", "bucket", endpoint_url=url) == (f"s3://bucket/{KEY}", False)
+        assert send(tmp_path / "one.mar", "bucket", endpoint_url=url) is True
+        assert send(tmp_path / "one.mar", "bucket", endpoint_url=url) is False
     else:
-        with pytest.raises(UploadError, match="may not read and write there"):
+        with pytest.raises(BucketError, match="may not read and write there"):
             send(tmp_path / "one.mar", "bucket", endpoint_url=url)
+
+
+def test_small_objects_are_written_and_read(store: Any, bucket: str) -> None:
+    models = Bucket(f"s3://{bucket}/models")
+    assert models.read("current.json", limit=10) is None
+    models.write("current.json", b"{}")
+    assert models.read("current.json", limit=2) == b"{}"
+    with pytest.raises(BucketError, match="more than 1 bytes"):
+        models.read("current.json", limit=1)
+    models.remove("current.json")
+    models.remove("current.json")
+    assert models.read("current.json", limit=10) is None
+
+
+def test_nothing_larger_than_allowed_is_saved(store: Any, bucket: str, mar: Path) -> None:
+    send(mar, bucket)
+    models, target = Bucket(f"s3://{bucket}/models"), io.BytesIO()
+    assert models.save("glioscope-1.mar", target, limit=mar.stat().st_size)
+    assert target.getvalue() == mar.read_bytes()
+    with pytest.raises(BucketError, match="more than"):
+        models.save("glioscope-1.mar", io.BytesIO(), limit=mar.stat().st_size - 1)
+    assert not models.save("glioscope-2.mar", io.BytesIO(), limit=1)
+
+
+def test_a_presigned_address_needs_no_credentials(store: Any, bucket: str, mar: Path) -> None:
+    send(mar, bucket)
+    url = Bucket(f"s3://{bucket}/models").presigned("glioscope-1.mar", seconds=60)
+    assert url.startswith(f"{os.environ['AWS_ENDPOINT_URL']}/{bucket}/{KEY}?")
+    assert requests.get(url, timeout=30).content == mar.read_bytes()
+    assert not requests.get(url.split("?")[0], timeout=30).ok
+
+
+def test_at_aws_the_presigned_address_is_the_regions_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The global one redirects, and a signature does not hold for another host."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    known = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "eu-central-1"}
+    for name, value in known.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    url = Bucket("s3://a.bucket/models").presigned("glioscope-1.mar", seconds=60)
+    assert url.startswith("https://s3.eu-central-1.amazonaws.com/a.bucket/models/glioscope-1.mar?")
