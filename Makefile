@@ -3,10 +3,11 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 MAR := archive/glioscope.mar
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format serve images bench lock clean
+.PHONY: help setup demo test lint format serve images pipeline bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +17,7 @@ setup: .venv/.complete ## make .venv and install everything that is pinned in re
 .venv/.complete: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"glioscope needs Python 3.11 or 3.12, {sys.executable} is {v[0]}.{v[1]}: run make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --progress-bar off --quiet --constraint requirements.lock --editable '.[dvc,serving,dev]'
+	.venv/bin/python -m pip install --progress-bar off --quiet --constraint requirements.lock --editable '.[dvc,kfp,serving,dev]'
 	@touch $@
 
 demo: setup ## from nothing to a served model: phantom, three networks, gate, TorchServe, one scan
@@ -38,11 +39,17 @@ format: setup ## let ruff put the code in shape
 serve: setup ## TorchServe with the model that `dvc repro` made, until Ctrl-C
 	python -m serving.start $(MAR)
 
-images: ## the container image of the endpoint, glioscope-serving; options: docs/serving-image.md
-	docker build --file serving/Dockerfile --build-arg REVISION=$(REVISION) \
-	  --build-arg PIP_EXTRA_INDEX_URL --build-arg TORCH_BUILD \
-	  --tag glioscope-serving:$(REVISION) --tag glioscope-serving:latest .
-	@docker image inspect --format '{{.Size}}' glioscope-serving | awk '{printf "glioscope-serving:$(REVISION), %.2f GB\n", $$1 / 1e9}'
+images: image-components image-serving ## the container images; options: docs/components-image.md, docs/serving-image.md
+
+image-%:
+	docker build --file $*/Dockerfile --build-arg REVISION=$(REVISION) \
+	  --build-arg BASE --build-arg PIP_EXTRA_INDEX_URL --build-arg TORCH_BUILD \
+	  --tag glioscope-$*:$(VERSION) --tag glioscope-$*:$(REVISION) --tag glioscope-$*:latest .
+	@docker image inspect --format '{{.Size}}' glioscope-$*:latest | awk '{printf "glioscope-$*:$(VERSION), %.2f GB\n", $$1 / 1e9}'
+
+pipeline: setup ## pipelines/glioscope.yaml and the monitoring manifests, made again from the code
+	python -m pipelines.compile
+	python k8s/monitoring/make.py
 
 bench: setup ## the figures of the README's performance table
 	python benchmarks/decode.py

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +18,8 @@ from glioscope.errors import GlioscopeError
 COMPILED = Path(__file__).with_name("glioscope.yaml")
 """The committed file."""
 
+_DEFAULT = re.compile(r"^(#    \w+: list \[Default: )(.*)\]$", re.MULTILINE)
+
 
 def compiled() -> str:
     """The YAML of the pipeline as it is now."""
@@ -26,7 +30,14 @@ def compiled() -> str:
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(target))
-        return target.read_text(encoding="utf-8")
+        return _DEFAULT.sub(_sorted, target.read_text(encoding="utf-8"))
+
+
+def _sorted(line: re.Match[str]) -> str:
+    """KFP writes the names in a rule in another order each time."""
+    rules = ast.literal_eval(line[2])
+    ordered = [dict(sorted(rule.items())) if isinstance(rule, dict) else rule for rule in rules]
+    return f"{line[1]}{ordered}]"
 
 
 def main() -> None:

@@ -16,18 +16,18 @@ from typing import Annotated, Any
 
 import typer
 
+import components.image
 from components.image import IMAGE
 from components.stage import RUN_ID
 from components.storage import open_storage
 from glioscope import atomic
-from glioscope.errors import ConfigError, GlioscopeError
+from glioscope.errors import GlioscopeError
 from pipelines.form import fields
 from pipelines.given import given
+from pipelines.local_docker import docker_runner
 from pipelines.local_progress import as_it_was, quietly
 
 FAILED, BAD_INPUT, REFUSED = 1, 2, 3
-_USER = 10001
-_PASSED_ON = ("AWS_", "GLIOSCOPE_", "OMP_", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
 
 
 def run(
@@ -47,7 +47,7 @@ def run(
         The exit handler could not write the outcome.
     """
     os.environ.setdefault(RUN_ID, f"local-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-    os.environ["GLIOSCOPE_COMPONENTS_IMAGE"] = image
+    components.image.IMAGE = image  # before the components are imported
     _share_cores(len(values["models"]))
     with atomic.disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,11 @@ def run(
 
     from pipelines.pipeline import pipeline  # noqa: PLC0415
 
-    runner = _docker_runner(values, out, image) if docker else local.SubprocessRunner(use_venv=False)
+    runner = (
+        docker_runner(out, image, readable=values["data_repository"], writable=values["storage"])
+        if docker
+        else local.SubprocessRunner(use_venv=False)
+    )
     local.init(runner, pipeline_root=str(out), raise_on_error=False)
     shown = contextlib.nullcontext() if verbose else quietly(out / "run.log", values["storage"], os.environ[RUN_ID])
     with as_it_was(), shown:
@@ -67,45 +71,6 @@ def _share_cores(trainings: int) -> None:
     """Trainings run side by side: each gets its share of the cores, or all of them wait for each other."""
     cores = len(os.sched_getaffinity(0))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // trainings)))
-
-
-def _docker_runner(values: dict[str, Any], out: Path, image: str) -> Any:
-    from kfp import local  # noqa: PLC0415
-
-    try:
-        import docker  # noqa: PLC0415
-
-        client = docker.from_env()
-        found = client.images.list(name=image)
-    except Exception as error:  # the package is not there, or the engine does not answer, in many ways
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"no Docker Engine: {reason}", hint="Start it, or run without --docker") from error
-    if not found:
-        raise ConfigError(f"there is no image {image}", hint="Make it with `make images`")
-    # Files belong to whoever runs this; root gets the image's own user, who must be able to write here then.
-    user = os.getuid() or _USER
-    if user == _USER:
-        out.chmod(0o777)
-    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-    mounts = [docker.types.Mount(path, path, type="bind", read_only=True) for path in _local(values, "data_repository")]
-    mounts += [docker.types.Mount(path, path, type="bind") for path in _local(values, "storage")]
-    # A repository on this machine belongs to somebody else than the user in the container.
-    environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-    return local.DockerRunner(
-        network_mode="host",
-        environment=environment,
-        mounts=mounts,
-        user=f"{user}:{user}",
-        read_only=True,
-        tmpfs={"/tmp": "mode=1777"},  # noqa: S108 - the container's own
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges"],
-    )
-
-
-def _local(values: dict[str, Any], name: str) -> list[str]:
-    path = Path(values[name]).absolute()
-    return [str(path)] if "://" not in values[name] and path.is_dir() else []
 
 
 def _outcome(storage: str) -> dict[str, Any]:

@@ -28,19 +28,19 @@ def docker(*arguments: str, check: bool = True) -> str:
     return done.stdout.strip()
 
 
-def build() -> str:
-    """Build the image, mostly from Docker's cache, and return its name; skip where that is not possible."""
+def build(dockerfile: Path = DOCKERFILE, image: str = IMAGE, *options: str) -> str:
+    """Build an image, mostly from Docker's cache, and return its name; skip where that is not possible."""
     if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
         pytest.skip("needs a Docker Engine: `docker info` must answer")
-    found = re.search(r"^ARG BASE=(\S+)", DOCKERFILE.read_text(), re.MULTILINE)
+    found = re.search(r"^ARG BASE=(\S+)", dockerfile.read_text(), re.MULTILINE)
     assert found
     if "No such image" in docker("image", "inspect", found[1], check=False):
         pytest.skip(f"needs the base image: docker pull {found[1]}")
     started = time.monotonic()
-    docker("build", "--file", str(DOCKERFILE), "--tag", IMAGE, str(ROOT))
-    size = int(docker("image", "inspect", "--format", "{{.Size}}", IMAGE)) / 1e9
+    docker("build", "--file", str(dockerfile), *options, "--tag", image, str(ROOT))
+    size = int(docker("image", "inspect", "--format", "{{.Size}}", image)) / 1e9
     print(f"image: built in {time.monotonic() - started:.0f} s, {size:.2f} GB", file=sys.stderr)
-    return IMAGE
+    return image
 
 
 class Container:

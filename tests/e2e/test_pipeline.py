@@ -49,7 +49,7 @@ def test_it_ends_with_an_endpoint_that_serves_the_model_of_this_data(deployed, e
 
 
 def test_the_three_networks_were_trained_without_masks(deployed):
-    assert len(deployed.artifacts("model/model.json")) == 6, "of train and of evaluate"
+    assert len(deployed.artifacts("train/model/model.json")) == 3
     (store,) = deployed.artifacts("merge/store")
     assert not (store / "masks").exists()
     assert (store.parent / "masks" / "masks.json").is_file()

@@ -24,7 +24,7 @@ from glioscope.predict import Predictor
 from glioscope.scan_files import scan_from_contrasts
 from serving.archive import archive
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the first test builds the image
 
 IMPORT_ALL = """
 import importlib, pkgutil
