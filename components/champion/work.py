@@ -20,6 +20,7 @@ ARCHIVES = "archives"
 _NAME = "glioscope"
 _TIMEOUT_S = 60.0
 _NO_SERVER = "Start TorchServe, check deploy_management, or leave it empty to train without deploying"
+_BROKEN = "Remove it and deploy again"
 
 
 def measure_champion(
@@ -58,10 +59,15 @@ def _served(management: str, storage: str, file: Path) -> str | None:
         raise InputError(str(error), hint=_NO_SERVER, code="endpoint") from error
     if version is None:
         return None
-    name = f"{ARCHIVES}/{_NAME}-{version}.mar"
-    if not open_storage(storage).fetch(name, file):
+    archives, name = open_storage(storage), f"{ARCHIVES}/{_NAME}-{version}.mar"
+    where = f"{archives.url}/{name}"
+    if not archives.fetch(name, file):
         hint = "Deploy it once more through this storage, or give the storage that it was deployed from"
-        raise InputError(f"version {version} is in service, but its archive is not here", where=name, hint=hint)
-    if (found := read_mar(file).version) != version:
-        raise IntegrityError(f"holds version {found}", where=name, hint="Remove it and deploy again")
+        raise InputError(f"version {version} is in service, but its archive is not here", where=where, hint=hint)
+    try:
+        found = read_mar(file).version
+    except (InputError, IntegrityError) as error:
+        raise IntegrityError(error.what, where=where, hint=_BROKEN) from error
+    if found != version:
+        raise IntegrityError(f"holds version {found}", where=where, hint=_BROKEN)
     return version

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.champion.work import ARCHIVES
+from components.deploy.scan import scan_for
 from components.storage import open_storage
 from glioscope.errors import OutputError
 from serving.deploy import deploy
@@ -30,16 +31,19 @@ def deploy_archive(mar: Path, *, management: str, inference: str, workers: int, 
         open_storage(storage).send(f"{ARCHIVES}/{read.stored_name('glioscope')}", mar)
     if not management:
         return {"version": read.version, "previous": None, "deployed": False, "seconds": {}}
-    plan = Plan(
-        mar=mar,
-        management=management.rstrip("/"),
-        inference=inference.rstrip("/"),
-        workers=workers,
-        bucket=f"{storage.rstrip('/')}/{ARCHIVES}" if in_bucket else "",
-        from_bucket=in_bucket,
-    )
     try:
-        told = deploy(plan)
+        with scan_for(read.model.channels) as scan:
+            told = deploy(
+                Plan(
+                    mar=mar,
+                    management=management.rstrip("/"),
+                    inference=inference.rstrip("/"),
+                    workers=workers,
+                    bucket=f"{storage.rstrip('/')}/{ARCHIVES}" if in_bucket else "",
+                    from_bucket=in_bucket,
+                    scan=scan,
+                )
+            )
     except DeployError as error:
         raise OutputError(str(error), code="deploy") from error
     return {"version": told["version"], "previous": told["previous"], "deployed": True, "seconds": told["seconds"]}

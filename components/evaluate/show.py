@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import roc_curve
 
 from glioscope.evaluation.classification import confusion as count_confusions
-from glioscope.evaluation.curves import roc_curves
 from glioscope.evaluation.table import SliceTable, read_table
 from glioscope.gate import number
 
@@ -48,19 +48,25 @@ def confusion(evaluation: Path) -> tuple[list[str], list[list[int]]]:
 
 
 def roc(evaluation: Path) -> tuple[list[float], list[float], list[float]]:
-    """False positive rates, true positive rates and thresholds, as the UI draws one curve: tumour against no tumour.
+    """False positive rates, true positive rates and thresholds of the one curve that the UI draws.
 
-    Without a tumour-free class it is the mean over the classes, each against the rest. Thresholds are those of a
-    descending score, from 1 to 0.
+    It is tumour against no tumour, by the probability of any tumour. Without a tumour-free class it is that of all
+    pairs of slice and class pooled, by the probability of that class (scikit-learn calls it micro-averaged). Thresholds
+    descend; the first is at least every score. Nothing, where one of the two sides has no slice: there is no curve.
     """
     table = _table(evaluation)
-    curves = roc_curves(table)
-    grid = np.linspace(0, 1, _POINTS)
-    if not curves:
-        return [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]
-    chosen = [curves[table.healthy]] if table.healthy in curves else list(curves.values())
-    heights = [np.interp(grid, curve["fpr"], curve["tpr"]) for curve in chosen]
-    return grid.tolist(), np.mean(heights, axis=0).tolist(), (1 - grid).tolist()
+    if table.healthy is None:
+        positive = (table.labels[:, None] == np.arange(len(table.classes))).ravel()
+        scores = table.probabilities.ravel()
+    else:
+        positive, scores = table.tumour, 1 - table.probabilities[:, table.classes.index(table.healthy)]
+    if positive.all() or not positive.any():
+        return [], [], []
+    curve = np.stack(roc_curve(positive, scores))
+    curve[2] = np.minimum(curve[2], 1)  # JSON has no infinity
+    kept = np.unique(np.linspace(0, curve.shape[1] - 1, _POINTS).round().astype(int))
+    fpr, tpr, thresholds = curve[:, kept].tolist()
+    return fpr, tpr, thresholds
 
 
 def _table(evaluation: Path) -> SliceTable:

@@ -15,13 +15,13 @@ from glioscope.evaluation import evaluate
 def evaluate_whole(store: Path, masks: Path, model: Path, out: Path, *, settings: dict[str, Any]) -> dict[str, Any]:
     """:func:`glioscope.evaluation.evaluate` on ``store`` with ``masks`` put in their place; nothing is copied.
 
-    Returns the contents of metrics.json.
+    ``masks`` that hold none.txt are none. Returns the contents of metrics.json.
     """
     params = unpacked(EvaluateParams, settings, where="evaluate")
     with tempfile.TemporaryDirectory(prefix="glioscope-store-") as scratch:
         whole = Path(scratch)
         for part in store.iterdir():
             (whole / part.name).symlink_to(part.absolute())
-        if (masks / "masks.json").is_file():
+        if not (masks / "none.txt").is_file():
             (whole / "masks").symlink_to(masks.absolute())
         return evaluate(SliceStore.open(whole), model, out, params)

@@ -51,10 +51,18 @@ class Run:
         return found[0]
 
 
-def start(out: Path, *, docker: bool = False, **form: Any) -> tuple[subprocess.Popen[str], str]:
+def start(out: Path, *, docker_image: str = "", **form: Any) -> tuple[subprocess.Popen[str], str]:
     """``python -m pipelines.run_local`` with these fields of the form; returns the process and the run's id."""
     run = f"test-{uuid.uuid4().hex[:8]}"
-    command = [sys.executable, "-m", "pipelines.run_local", "--json", "--out", str(out), *["--docker"] * docker]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.run_local",
+        "--json",
+        "--out",
+        str(out),
+        *["--docker", "--image", docker_image] * bool(docker_image),
+    ]
     for name, value in (SMALL | {"gate_rules": LENIENT} | form).items():
         command += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
     environment = os.environ | {"GLIOSCOPE_RUN_ID": run, "GLIOSCOPE_S3_ATTEMPTS": "2"}

@@ -19,7 +19,7 @@ from places import ROOT
 from small_pipeline import compile_small
 
 from pipelines import trigger, watch
-from pipelines.compile import compiled
+from pipelines.compile import COMPILED
 
 LOOP = [("train", "SUCCEEDED", ""), ("train", "RUNNING", ""), ("executor", "RUNNING", "")]
 AROUND = [("root-driver", "SUCCEEDED", ""), ("root", "RUNNING", ""), ("for-loop-1", "RUNNING", "")]
@@ -98,11 +98,9 @@ def test_uploads_runs_waits_and_links(run: Command, api: KubeflowApi) -> None:
     assert ended.err.count(link) == 2
 
 
-def test_the_pipeline_itself_is_taken_with_params_yaml(run: Command, api: KubeflowApi, tmp_path: Path) -> None:
-    file = tmp_path / "glioscope.yaml"
-    file.write_text(compiled())
+def test_the_pipeline_itself_is_taken_with_params_yaml(run: Command, api: KubeflowApi) -> None:
     params = ["--params", str(ROOT / "params.yaml"), "--set", "data_repository=https://example.org/scans.git"]
-    ended = run("--pipeline", str(file), *params, "--set", "gpus=1", "--set", "train_epochs=2")
+    ended = run("--pipeline", str(COMPILED), *params, "--set", "gpus=1", "--set", "train_epochs=2")
     assert ended.code == 0, ended.err
     (started,) = api.runs.values()
     sent = started["runtime_config"]["parameters"]
