@@ -1,7 +1,7 @@
 """A stage of a run: what every component does around its work, so that whoever looks later knows what happened and why.
 
-KFP's open-source backend tells an exit handler nothing about the run. So each stage leaves a record in the storage,
-``runs/<run id>/<stage>.json``, when it begins and when it ends. One that still says "running"
+KFP tells an exit handler at most whether the run failed, never why (ADR 20). So each stage leaves a record in the
+storage, ``runs/<run id>/<stage>.json``, when it begins and when it ends. One that still says "running"
 when the run is over is a killed stage's.
 """
 

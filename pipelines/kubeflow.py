@@ -90,11 +90,18 @@ class Kubeflow:
             made: str = self.api.create_experiment(name, namespace=self.namespace).experiment_id
         return made
 
-    def start(self, version: Version, values: dict[str, Any], *, experiment_id: str, name: str) -> str:
-        """Start a run; its id."""
+    def start(
+        self, version: Version, values: dict[str, Any], *, experiment_id: str, name: str, service_account: str = ""
+    ) -> str:
+        """Start a run, whose pods have this account (empty: Kubeflow's own choice); its id."""
         with self._asking("starting the run"):
             run: str = self.api.run_pipeline(
-                experiment_id, name, params=values, pipeline_id=version.pipeline_id, version_id=version.version_id
+                experiment_id,
+                name,
+                params=values,
+                pipeline_id=version.pipeline_id,
+                version_id=version.version_id,
+                service_account=service_account or None,
             ).run_id
         return run
 

@@ -47,7 +47,13 @@ class Kept:
 
 
 def keep(
-    kubeflow: Kubeflow, schedule: Schedule, version: Version, values: dict[str, Any], *, experiment_id: str
+    kubeflow: Kubeflow,
+    schedule: Schedule,
+    version: Version,
+    values: dict[str, Any],
+    *,
+    experiment_id: str,
+    service_account: str = "",
 ) -> Kept:
     """See to it that there is one recurring run of this name, and that it is this one.
 
@@ -57,7 +63,7 @@ def keep(
     search = partial(kubeflow.api.list_recurring_runs, filter=named(schedule.name), page_size=100)
     found = kubeflow.ask("looking for the recurring run", partial(search, namespace=kubeflow.namespace))
     before = list(found.recurring_runs or ())
-    same = [run for run in before if _is(run, schedule, version, values, experiment_id)]
+    same = [run for run in before if _is(run, schedule, version, values, experiment_id, service_account)]
     change: Literal["created", "updated", "unchanged"] = "updated" if before else "created"
     if same:
         now = same[0].recurring_run_id
@@ -74,6 +80,7 @@ def keep(
             params=values,
             pipeline_id=version.pipeline_id,
             version_id=version.version_id,
+            service_account=service_account or None,
         )
         now = kubeflow.ask("making the recurring run", create).recurring_run_id
     for old in before:
@@ -91,7 +98,9 @@ def _delete(kubeflow: Kubeflow, recurring_run_id: str, name: str) -> None:
         raise KubeflowError(error.what, where=name, hint=hint) from error
 
 
-def _is(run: Any, schedule: Schedule, version: Version, values: dict[str, Any], experiment_id: str) -> bool:
+def _is(
+    run: Any, schedule: Schedule, version: Version, values: dict[str, Any], experiment_id: str, account: str
+) -> bool:
     trigger = run.trigger
     cron = trigger.cron_schedule.cron if trigger and trigger.cron_schedule else ""
     every = int(trigger.periodic_schedule.interval_second) if trigger and trigger.periodic_schedule else 0
@@ -102,5 +111,6 @@ def _is(run: Any, schedule: Schedule, version: Version, values: dict[str, Any], 
         and reference is not None
         and reference.pipeline_version_id == version.version_id
         and run.experiment_id == experiment_id
+        and account in ("", run.service_account)
         and ((run.runtime_config.parameters if run.runtime_config else None) or {}) == values
     )

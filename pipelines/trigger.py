@@ -49,6 +49,9 @@ def trigger(
     experiment: Annotated[str, typer.Option("--experiment", help="Which runs it is listed with")] = "glioscope",
     run_name: Annotated[str, typer.Option("--run-name", help="Name of the run; none: pipeline and time")] = "",
     namespace: Annotated[str, typer.Option("--namespace", help="Yours, where Kubeflow has one for each user")] = "",
+    service_account: Annotated[
+        str, typer.Option("--service-account", help="Whose rights the run's pods have; none: Kubeflow's choice")
+    ] = "",
     token_env: Annotated[str, typer.Option("--token-env", help="Environment variable that holds a bearer token")] = "",
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="File with a token that something renews, as in a pod")
@@ -84,12 +87,14 @@ def trigger(
     result: dict[str, Any] = {"version": version.name, "version_id": version.version_id, "uploaded": version.uploaded}
     code = 0
     if schedule is not None:
-        kept = keep(kubeflow, schedule, version, values, experiment_id=experiment_id)
+        kept = keep(kubeflow, schedule, version, values, experiment_id=experiment_id, service_account=service_account)
         _say(f"recurring run {schedule.name}: {kept.change}, {schedule.words}")
         result |= {"recurring_run": schedule.name, "recurring_run_id": kept.recurring_run_id, "change": kept.change}
     else:
         name = run_name or f"{compiled.name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        run_id = kubeflow.start(version, values, experiment_id=experiment_id, name=name)
+        run_id = kubeflow.start(
+            version, values, experiment_id=experiment_id, name=name, service_account=service_account
+        )
         link = kubeflow.link(run_id)
         result |= {"run_id": run_id, "run": name, "link": link}
         _say(f"run {name}: started\n{link}")

@@ -30,12 +30,12 @@ def gate(
     from glioscope.gate import gate as decide
 
     with stage("gate", storage=storage) as result:
-        serving = Path(champion.path) / "metrics.json"
+        nobody = (Path(champion.path) / "none.txt").is_file()
         decided = decide(
             Path(selected.path) / "metrics.json",
             unpacked(GateParams, settings, where="gate"),
             Path(decision.path),
-            champion=serving if serving.is_file() else None,
+            champion=None if nobody else Path(champion.path) / "metrics.json",
         )
         result.update(passed=decided.passed, reasons=decided.reasons)
         decision.metadata.update(passed=decided.passed, reasons="; ".join(decided.reasons))

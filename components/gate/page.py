@@ -14,4 +14,4 @@ def as_markdown(decision: Decision, *, champion: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return " ".join(text.split()).replace("|", "\\|")

@@ -70,7 +70,9 @@ def settings(
     """Check every value of the form and pass each group on to the stages that it is for."""
     form = dict(locals())
     from components.settings.check import check
+    from components.settings.try_storage import try_storage
     from components.stage import stage
 
     with stage("settings", storage=storage):
+        try_storage(storage)
         return check(form)

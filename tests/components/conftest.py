@@ -1,4 +1,4 @@
-"""A data repository in a real S3 store, made once, and the store behind a proxy that can fail."""
+"""A data repository in a real S3 store, made once, the store behind a proxy that can fail, and an endpoint."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ import boto3
 import pytest
 from dvc_repository import make
 from faulty_s3 import FaultyS3
+
+from serving.deployment.management import Management
+from serving.ports import free_ports
+from serving.server import Server
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +56,42 @@ def faulty(store: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
         monkeypatch.setenv("GLIOSCOPE_S3_ATTEMPTS", "2")
         monkeypatch.setenv("GLIOSCOPE_S3_READ_S", "1")
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def proxy() -> Iterator[FaultyS3]:
+    """Before the S3 store, if there is one, and the only address that ``endpoint`` may load archives from."""
+    with FaultyS3(os.environ.get("AWS_ENDPOINT_URL", "http://127.0.0.1:1")) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def faulty_bucket(bucket_url: str, proxy: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A new bucket, which everybody reaches through ``proxy`` from now on."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    monkeypatch.setenv("GLIOSCOPE_S3_ATTEMPTS", "2")
+    yield bucket_url
+    proxy.fault = None
+
+
+@pytest.fixture(scope="session")
+def server(proxy: FaultyS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """TorchServe behind its gateway."""
+    folder = tmp_path_factory.mktemp("endpoint")
+    with Server(
+        ports=free_ports(3), log=folder / "log", model_store=folder / "models", archives_from=[proxy.url]
+    ) as running:
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture
+def endpoint(server: Server) -> Server:
+    """``server``, with nothing in service."""
+    api = Management(server.management_url)
+    for version in sorted(api.versions("glioscope"), key=lambda one: one == api.default("glioscope")):
+        api.unregister("glioscope", version)
+    assert server.model_store is not None
+    for archive in server.model_store.glob("*.mar"):
+        archive.unlink()
+    return server

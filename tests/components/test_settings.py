@@ -78,9 +78,9 @@ def test_the_component_takes_exactly_what_the_form_checks():
     assert set(inspect.signature(settings.python_func).parameters) == {"storage", *checked_fields()}
 
 
-def test_the_component_ends_with_2_and_the_reason(capsys):
+def test_the_component_ends_with_2_and_the_reason(capsys, tmp_path):
     with pytest.raises(SystemExit) as ended:
-        settings.python_func(storage="", **form(train_recipe="mine"))
+        settings.python_func(storage=str(tmp_path), **form(train_recipe="mine"))
     assert ended.value.code == 2
     assert "train.recipe" in capsys.readouterr().err
 
@@ -92,3 +92,25 @@ def test_nothing_that_kfp_cannot_pass_is_left():
         return [one for value in of for one in values(value)] if isinstance(of, list) else [of]
 
     assert None not in values(check(form())._asdict())
+
+
+def test_a_storage_is_tried_and_left_as_it_was(tmp_path):
+    settings.python_func(storage=str(tmp_path / "storage"), **form())
+    assert not [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
+
+
+def test_a_storage_that_does_not_answer_is_found_out_at_once(monkeypatch, capsys):
+    for name, value in {"ENDPOINT_URL": "http://127.0.0.1:9", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("GLIOSCOPE_S3_ATTEMPTS", "1")
+    with pytest.raises(SystemExit) as ended:
+        settings.python_func(storage="s3://bucket/prefix", **form())
+    assert ended.value.code == 2
+    assert "cannot write" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_folder_is_no_storage_in_a_cluster(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    with pytest.raises(SystemExit):
+        settings.python_func(storage=str(tmp_path), **form())
+    assert "storage must outlive the pod. Give s3://bucket/prefix" in capsys.readouterr().err

@@ -164,8 +164,8 @@ def test_the_exit_handler_runs_whatever_happened(documents):
     assert notify["dependentTasks"] == ["exit-handler-1"]
 
 
-def test_it_asks_kfp_for_nothing_that_its_open_source_backend_lacks(documents):
-    """The compiler takes `PipelineTaskFinalStatus`; the backend refuses the whole pipeline for it."""
+def test_the_exit_handler_does_not_rest_on_kfp_s_final_status():
+    """It holds no reason, and backends before 2.14 refuse the whole pipeline for it (ADR 20)."""
     assert "taskFinalStatus" not in COMPILED.read_text(encoding="utf-8")
 
 

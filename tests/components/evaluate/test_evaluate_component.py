@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(made: Path, out: Path, masks: str) -> SimpleNamespace:
+def run(made: Path, out: Path, masks: Path) -> SimpleNamespace:
     outputs = {
         "evaluation": dsl.Artifact(name="evaluation", uri=str(out / "evaluation")),
         "metrics": dsl.Metrics(name="metrics", uri=str(out / "metrics")),
@@ -42,7 +42,7 @@ def run(made: Path, out: Path, masks: str) -> SimpleNamespace:
     }
     evaluate.python_func(
         store=dsl.Dataset(name="store", uri=str(made / "apart")),
-        masks=dsl.Dataset(name="masks", uri=str(made / masks)),
+        masks=dsl.Dataset(name="masks", uri=str(masks)),
         model=dsl.Model(name="model", uri=str(made / "model")),
         architecture="gp_unet",
         settings=SETTINGS,
@@ -59,7 +59,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_it_is_the_evaluation_of_the_whole_store(made, tmp_path, monkeypatch):
     monkeypatch.setenv(RUN_ID, "run-1")
     before = contents(made)
-    outputs = run(made, tmp_path, "masks")
+    outputs = run(made, tmp_path, made / "masks")
     assert contents(made) == before, "inputs are never changed"
 
     evaluate_whole(SliceStore.open(made / "store"), made / "model", tmp_path / "whole", PARAMS)
@@ -79,19 +79,19 @@ def test_it_is_the_evaluation_of_the_whole_store(made, tmp_path, monkeypatch):
 
 
 def test_without_masks_nothing_is_said_of_them(made, tmp_path):
-    shown = run(made, tmp_path, "none").metrics.metadata
+    shown = run(made, tmp_path, made / "none").metrics.metadata
     assert shown["f1_macro"] == 1
     assert "background_share" in shown, "which needs no mask"
     assert not {name for name in shown if name.startswith(("dice", "hd95", "pointing"))}
     assert "segmentation" in json.loads((tmp_path / "evaluation/metrics.json").read_text())["absent"]
 
 
-@pytest.mark.parametrize("file", ["masks.json", "masks-00000.npy"])
+@pytest.mark.parametrize("file", ["masks.json", "p02.npy"])
 def test_masks_that_were_damaged_on_their_way_are_one_line(made, tmp_path, capsys, file):
-    shutil.copytree(made / "masks", made / "damaged", dirs_exist_ok=True)
-    (made / "damaged" / file).unlink()
+    shutil.copytree(made / "masks", tmp_path / "damaged")
+    (tmp_path / "damaged" / file).unlink()
     with pytest.raises(SystemExit) as ended:
-        run(made, tmp_path, "damaged")
+        run(made, tmp_path, tmp_path / "damaged")
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
