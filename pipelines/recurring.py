@@ -99,7 +99,7 @@ def _delete(kubeflow: Kubeflow, recurring_run_id: str, name: str) -> None:
 
 
 def _is(
-    run: Any, schedule: Schedule, version: Version, values: dict[str, Any], experiment_id: str, account: str
+    run: Any, schedule: Schedule, version: Version, values: dict[str, Any], *, experiment_id: str, account: str
 ) -> bool:
     trigger = run.trigger
     cron = trigger.cron_schedule.cron if trigger and trigger.cron_schedule else ""

@@ -98,6 +98,15 @@ def test_uploads_runs_waits_and_links(run: Command, api: KubeflowApi) -> None:
     assert ended.err.count(link) == 2
 
 
+def test_runs_have_the_account_that_is_asked_for(run: Command, api: KubeflowApi) -> None:
+    assert run("--no-wait", "--service-account", "glioscope-pipeline").code == 0
+    assert [started["service_account"] for started in api.runs.values()] == ["glioscope-pipeline"]
+    nightly = ["--cron", "0 0 2 * * *", "--recurring-name", "nightly", "--service-account"]
+    assert run(*nightly, "glioscope-pipeline").result["change"] == "created"
+    assert run(*nightly, "glioscope-pipeline").result["change"] == "unchanged"
+    assert run(*nightly, "other").result["change"] == "updated"
+
+
 def test_the_pipeline_itself_is_taken_with_params_yaml(run: Command, api: KubeflowApi) -> None:
     params = ["--params", str(ROOT / "params.yaml"), "--set", "data_repository=https://example.org/scans.git"]
     ended = run("--pipeline", str(COMPILED), *params, "--set", "gpus=1", "--set", "train_epochs=2")
