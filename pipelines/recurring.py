@@ -63,7 +63,11 @@ def keep(
     search = partial(kubeflow.api.list_recurring_runs, filter=named(schedule.name), page_size=100)
     found = kubeflow.ask("looking for the recurring run", partial(search, namespace=kubeflow.namespace))
     before = list(found.recurring_runs or ())
-    same = [run for run in before if _is(run, schedule, version, values, experiment_id, service_account)]
+    same = [
+        run
+        for run in before
+        if _is(run, schedule, version, values, experiment_id=experiment_id, account=service_account)
+    ]
     change: Literal["created", "updated", "unchanged"] = "updated" if before else "created"
     if same:
         now = same[0].recurring_run_id
