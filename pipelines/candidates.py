@@ -26,14 +26,16 @@ def candidates(
     evaluate_settings: dict,
     storage: str,
     pushgateway: str,
-    gpus: int,
+    gpus: str,
+    gpus_scoring: str,
 ) -> Candidates:
     """Train and evaluate every network, and select one.
 
     Args:
         masks: For the evaluation; trainings get none.
         models: Names of the networks.
-        gpus: Of each training and evaluation; 0: CPU.
+        gpus: Of each training; 0: CPU.
+        gpus_scoring: Of each evaluation.
     """
     with dsl.ParallelFor(models, name="networks") as architecture:
         trained = equip(
@@ -57,7 +59,7 @@ def candidates(
                 settings=evaluate_settings,
                 storage=storage,
             ),
-            gpus=gpus,
+            gpus=gpus_scoring,
         )
     best = equip(select(evaluations=dsl.Collected(scored.outputs["evaluation"]), storage=storage))
     return Candidates(selected=best.outputs["selected"])

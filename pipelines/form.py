@@ -41,7 +41,9 @@ _PLACES = {
     "storage": Field(str, None, "s3://bucket/prefix for archives, checkpoints and records of runs"),
     "models": Field(list, list(ARCHITECTURES), "Networks to train, side by side"),
     "prepare_parts": Field(int, 1, "Pods that prepare the scans, each with its share of the patients"),
-    "gpus": Field(int, 0, "GPUs of each training and evaluation; 0: CPU"),
+    # Text: KFP's backend makes a resource limit of text only, and silently none of a number.
+    "gpus": Field(str, "0", "GPUs of each training; 0: CPU"),
+    "gpus_scoring": Field(str, "0", "GPUs of each evaluation, 0 or 1"),
     "deploy_management": Field(
         str,
         "http://glioscope-management.glioscope.svc.cluster.local:8081",
@@ -50,12 +52,14 @@ _PLACES = {
     "deploy_inference": Field(
         str, "http://glioscope.glioscope.svc.cluster.local:8080", "Address of the endpoint, for the smoke test"
     ),
-    "deploy_workers": Field(int, 1, "Worker processes of each replica"),
+    "deploy_workers": Field(int, 1, "Worker processes of each replica; each takes some 2.5 GiB more of its memory"),
     "notify_pushgateway": Field(
         str, "", "Prometheus Pushgateway for the progress of trainings and the outcome of the run; empty: none"
     ),
     "notify_ui": Field(str, "", "Address of the Kubeflow Pipelines UI, for the link to the run; empty: no link"),
 }
+
+_CHECKED = ("data_repository", "data_revision", "models", "prepare_parts", "gpus", "gpus_scoring", "deploy_workers")
 
 
 def fields() -> dict[str, Field]:
@@ -70,8 +74,8 @@ def fields() -> dict[str, Field]:
 
 
 def checked_fields() -> list[str]:
-    """Names of those that the component ``settings`` checks: all that ``params.yaml`` has, and the list of models."""
-    return ["models", *(name for name in fields() if name not in _PLACES)]
+    """Names of those that the component ``settings`` checks: all of ``params.yaml``, and what else may be wrong."""
+    return [*_CHECKED, *(name for name in fields() if name not in _PLACES)]
 
 
 def values_of(params: Params) -> dict[str, Any]:

@@ -58,7 +58,8 @@ def pipeline(form: dict[str, Any]) -> None:
                 management=form["deploy_management"],
                 settings=checked.outputs["evaluate"],
                 storage=storage,
-            )
+            ),
+            gpus=form["gpus_scoring"],
         )
         best = candidates(
             store=store,
@@ -70,6 +71,7 @@ def pipeline(form: dict[str, Any]) -> None:
             storage=storage,
             pushgateway=form["notify_pushgateway"],
             gpus=form["gpus"],
+            gpus_scoring=form["gpus_scoring"],
         )
         decided = equip(
             gate(
@@ -87,6 +89,7 @@ def pipeline(form: dict[str, Any]) -> None:
                     management=form["deploy_management"],
                     inference=form["deploy_inference"],
                     workers=form["deploy_workers"],
+                    champion=serving.outputs["Output"],
                     storage=storage,
                 )
             )

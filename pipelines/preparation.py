@@ -1,6 +1,6 @@
 """Part of the pipeline: scans to a slice store, the patients shared out among pods."""
 
-from typing import NamedTuple
+from typing import List, NamedTuple
 
 from kfp import dsl
 
@@ -18,7 +18,7 @@ class Prepared(NamedTuple):
 
 @dsl.pipeline(name="preparation")
 def preparation(
-    data: dsl.Input[dsl.Dataset], shares: list, parts: int, settings: dict, pinned: dict, storage: str
+    data: dsl.Input[dsl.Dataset], shares: List[int], parts: int, settings: dict, pinned: dict, storage: str
 ) -> Prepared:
     """Prepare every share of the patients and merge them.
 

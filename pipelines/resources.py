@@ -50,13 +50,13 @@ RESOURCES = {
     "refuse": Resources(("100m", "1"), ("512Mi", "2Gi"), 0.25),
     "notify": Resources(("100m", "1"), ("512Mi", "2Gi"), 0.25),
 }
-RETRIES = {"ingest": 2, "prepare": 1, "merge": 1, "train": 3, "champion": 1, "evaluate": 1, "deploy": 1}
-"""Long stages, and those that reach out: a node is lost, memory runs out. KFP tries again whatever the reason was."""
+RETRIES = {"ingest": 2, "train": 3} | dict.fromkeys(RESOURCES.keys() - {"settings", "ingest", "train"}, 1)
+"""A pod may be evicted or run out of memory at any stage. KFP tries again whatever the reason was."""
 
 CACHED = {"ingest", "prepare", "merge", "train", "evaluate", "select"}
 """Stages whose inputs say all: ``ingest`` gets the digest of what it fetches. Others look at the world or change it."""
 
-WITH_GPU = {"train", "evaluate"}
+WITH_GPU = {"train", "evaluate", "champion"}
 WITH_GIT = {"pin", "ingest"}
 _SHM = "8Gi"
 
@@ -71,11 +71,18 @@ def equip(task: PipelineTask, *, gpus: Any = None) -> PipelineTask:
     """
     name = task.component_spec.name
     known = RESOURCES[name]
+    seconds = int(known.hours * 3600)
     task.set_cpu_request(known.cpu[0]).set_cpu_limit(known.cpu[1])
     task.set_memory_request(known.memory[0]).set_memory_limit(known.memory[1])
     task.set_caching_options(name in CACHED)
     if name in RETRIES:
-        task.set_retry(RETRIES[name], backoff_duration="10s", backoff_factor=2, backoff_max_duration="300s")
+        # To Argo the "maximum" is a deadline for all tries together, not a cap on the pause between two.
+        task.set_retry(
+            RETRIES[name],
+            backoff_duration="10s",
+            backoff_factor=2,
+            backoff_max_duration=f"{seconds * (RETRIES[name] + 1)}s",
+        )
     if name in WITH_GPU:
         task.set_accelerator_type(GPU).set_accelerator_limit(gpus)
         kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
@@ -87,5 +94,5 @@ def equip(task: PipelineTask, *, gpus: Any = None) -> PipelineTask:
         kubernetes.use_secret_as_env(task, GIT_SECRET, {key: key for key in GIT_KEYS}, optional=True)
     kubernetes.use_field_path_as_env(task, RUN_ID, _RUN_LABEL)
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
-    kubernetes.set_timeout(task, seconds=int(known.hours * 3600))
+    kubernetes.set_timeout(task, seconds=seconds)
     return task

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +23,9 @@ from components.stage import RUN_ID
 from components.storage import open_storage
 from glioscope import atomic
 from glioscope.errors import GlioscopeError
+from pipelines.compile import COMPILED
+from pipelines.compiled import check_values, read_compiled, read_values
 from pipelines.form import fields
-from pipelines.given import given
 from pipelines.local_docker import docker_runner
 from pipelines.local_progress import as_it_was, quietly
 
@@ -31,7 +33,13 @@ FAILED, BAD_INPUT, REFUSED = 1, 2, 3
 
 
 def run(
-    values: dict[str, Any], out: Path, *, docker: bool = False, image: str = IMAGE, verbose: bool = False
+    values: dict[str, Any],
+    out: Path,
+    *,
+    docker: bool = False,
+    image: str = IMAGE,
+    verbose: bool = False,
+    run_id: str = "",
 ) -> dict[str, Any]:
     """Run the pipeline with ``values`` of the form; its artifacts come to lie in ``out``.
 
@@ -46,7 +54,7 @@ def run(
     GlioscopeError
         The exit handler could not write the outcome.
     """
-    os.environ.setdefault(RUN_ID, f"local-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+    os.environ[RUN_ID] = run_id or f"local-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     components.image.IMAGE = image  # before the components are imported
     _share_cores(len(values["models"]))
     with atomic.disk_errors(out):
@@ -123,9 +131,12 @@ def _command(
         "data_path": path,
         "storage": storage or str((out / "storage").absolute()),
     }
+    given = [f"{name}={value}" for name, value in places.items() if value]
     try:
+        chosen = check_values(read_compiled(COMPILED), read_values(params, [*given, *(sets or [])]))
+        values = {name: chosen.get(name, field.default) for name, field in fields().items()}
         outcome = run(
-            given(params, sets or [], places=places), out.absolute(), docker=docker, image=image, verbose=verbose
+            values, out.absolute(), docker=docker, image=image, verbose=verbose, run_id=os.environ.get(RUN_ID, "")
         )
     except GlioscopeError as error:
         print(f"error: {error}", file=sys.stderr)

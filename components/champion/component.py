@@ -14,7 +14,7 @@ def champion(
     storage: str,
     champion: dsl.Output[dsl.Artifact],
 ) -> str:
-    """Evaluate the version that the endpoint answers with now; returns that version, or "" where nothing is in service.
+    """Evaluate the version that the endpoint answers with now; returns that version, or "none".
 
     Args:
         management: TorchServe's management address; empty: nothing is deployed, so there is no champion.
@@ -37,5 +37,5 @@ def champion(
         )
         champion.metadata["version"] = version
         result.update(version=version)
-        print(f"in service: {version}" if version else "nothing is in service yet")
+        print(f"in service: {version}")
     return version

@@ -10,12 +10,17 @@ from components.evaluate.work import evaluate_whole
 from components.storage import open_storage
 from glioscope import atomic
 from glioscope.errors import InputError, IntegrityError
+from serving.bucket import Bucket, BucketError
 from serving.deployment.champion import default_archive
 from serving.deployment.management import Management, ManagementError
 from serving.mar import read_mar
+from serving.shelf import read_current, take
 
 ARCHIVES = "archives"
 """Folder of the storage with every archive that was deployed."""
+
+NONE = "none"
+"""What stands for no version: KFP has no null, and makes little of empty text."""
 
 _NAME = "glioscope"
 _TIMEOUT_S = 60.0
@@ -26,7 +31,7 @@ _BROKEN = "Remove it and deploy again"
 def measure_champion(
     store: Path, masks: Path, out: Path, *, management: str, storage: str, settings: dict[str, Any]
 ) -> str:
-    """Evaluate the served version into ``out``; returns it, or "" with none.txt in ``out`` where nothing is served.
+    """Evaluate the served version into ``out``; returns it, or "none" with none.txt in ``out`` where nothing is served.
 
     Raises
     ------
@@ -41,7 +46,7 @@ def measure_champion(
         if version is None:
             with atomic.new_folder(out, marker="none.txt") as folder:
                 atomic.write_text(folder / "none.txt", "no model is in service\n")
-            return ""
+            return NONE
         mar, model = read_mar(file), Path(scratch) / "model"
         for part in ("model.json", "weights.safetensors"):
             atomic.write_bytes(model / part, mar.read(part))
@@ -52,7 +57,8 @@ def measure_champion(
 def _served(management: str, storage: str, file: Path) -> str | None:
     """Write the archive of the version in service to ``file``; returns the version."""
     if storage.startswith("s3://"):
-        return default_archive(management, f"{storage.rstrip('/')}/{ARCHIVES}", _NAME, file)
+        address = f"{storage.rstrip('/')}/{ARCHIVES}"
+        return default_archive(management, address, _NAME, file) or _recorded(address, file)
     try:
         version = Management(management, timeout=_TIMEOUT_S).default(_NAME)
     except ManagementError as error:
@@ -71,3 +77,16 @@ def _served(management: str, storage: str, file: Path) -> str | None:
     if found != version:
         raise IntegrityError(f"holds version {found}", where=where, hint=_BROKEN)
     return version
+
+
+def _recorded(address: str, file: Path) -> str | None:
+    """The version that should be in service, where no replica that answers has a model: they may be starting."""
+    try:
+        bucket = Bucket(address)
+        current = read_current(bucket)
+        if current is None:
+            return None
+        take(bucket, current.archive, current.version, file, sha256=current.sha256)
+    except BucketError as error:
+        raise InputError(str(error), hint="Check the store and its credentials", code="storage") from error
+    return current.version

@@ -11,6 +11,7 @@ def deploy(
     management: str,
     inference: str,
     workers: int,
+    champion: str,
     storage: str,
     deployment: dsl.Output[dsl.Artifact],
 ) -> str:
@@ -20,6 +21,7 @@ def deploy(
         management: TorchServe's management address; empty: the archive is kept in the storage and not deployed.
         inference: Address of the endpoint, for the smoke test.
         workers: Worker processes of each replica.
+        champion: The version that the gate compared with, or "none": only that one may be replaced.
         deployment: JSON: version, previous version, seconds by step.
     """
     from pathlib import Path
@@ -34,6 +36,7 @@ def deploy(
             management=management,
             inference=inference,
             workers=workers,
+            champion=champion,
             storage=storage,
         )
         atomic.write_json(Path(deployment.path), told)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.champion.work import ARCHIVES
+from components.champion.work import ARCHIVES, NONE
 from components.deploy.scan import scan_for
 from components.storage import open_storage
 from glioscope.errors import OutputError
 from serving.deploy import deploy
+from serving.deployment.champion import default_version
 from serving.deployment.steps import DeployError, Plan
 from serving.mar import read_mar
 
 
-def deploy_archive(mar: Path, *, management: str, inference: str, workers: int, storage: str) -> dict[str, Any]:
+def deploy_archive(
+    mar: Path, *, management: str, inference: str, workers: int, champion: str, storage: str
+) -> dict[str, Any]:
     """Deploy ``mar``; returns ``version``, ``previous``, ``deployed`` and ``seconds`` by step.
 
     From a bucket TorchServe downloads the archive itself; from a folder it reads the file, so it must run on this
@@ -23,13 +26,16 @@ def deploy_archive(mar: Path, *, management: str, inference: str, workers: int, 
     Raises
     ------
     GlioscopeError
-        The server is down, the archive is not whole, the smoke test failed. What was in service goes on serving.
+        Another version than ``champion`` was taken into service meanwhile, the server is down, the archive is not
+        whole, the smoke test failed. What was in service goes on serving.
     """
     read = read_mar(mar)
     in_bucket = storage.startswith("s3://")
     if not in_bucket or not management:
         open_storage(storage).send(f"{ARCHIVES}/{read.stored_name('glioscope')}", mar)
-    if not management:
+    if management:
+        _require_unchanged(management, {champion, NONE, read.version})
+    else:
         return {"version": read.version, "previous": None, "deployed": False, "seconds": {}}
     try:
         with scan_for(read.model.channels) as scan:
@@ -47,3 +53,11 @@ def deploy_archive(mar: Path, *, management: str, inference: str, workers: int, 
     except DeployError as error:
         raise OutputError(str(error), code="deploy") from error
     return {"version": told["version"], "previous": told["previous"], "deployed": True, "seconds": told["seconds"]}
+
+
+def _require_unchanged(management: str, known: set[str]) -> None:
+    """Refuse to replace a version that the gate has not seen: somebody deployed while this run was training."""
+    now = default_version(management, "glioscope") or NONE
+    if now not in known:
+        hint = "Run the pipeline again: unchanged stages are cached, and the gate compares with what serves now"
+        raise OutputError(f"version {now} was deployed meanwhile; nothing was touched", where=management, hint=hint)

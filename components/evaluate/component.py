@@ -29,6 +29,7 @@ def evaluate(
     from components.evaluate.show import confusion, roc, scores
     from components.evaluate.work import evaluate_whole
     from components.stage import stage
+    from components.train.kept_checkpoints import drop_checkpoints
 
     with stage("evaluate", storage=storage, detail=architecture) as result:
         found = evaluate_whole(
@@ -41,3 +42,4 @@ def evaluate(
         classification.log_confusion_matrix(*confusion(Path(evaluation.path)))
         classification.log_roc_curve(*roc(Path(evaluation.path)))
         Path(report.path).write_bytes((Path(evaluation.path) / "report.html").read_bytes())
+        drop_checkpoints(storage, str(model.metadata.get("checkpoints", "")))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.groups import unpacked
+from components.threads import as_many_threads_as_cores
 from glioscope.config import EvaluateParams
 from glioscope.data import SliceStore
 from glioscope.evaluation import evaluate
@@ -17,6 +18,7 @@ def evaluate_whole(store: Path, masks: Path, model: Path, out: Path, *, settings
 
     ``masks`` that hold none.txt are none. Returns the contents of metrics.json.
     """
+    as_many_threads_as_cores()
     params = unpacked(EvaluateParams, settings, where="evaluate")
     with tempfile.TemporaryDirectory(prefix="glioscope-store-") as scratch:
         whole = Path(scratch)

@@ -39,7 +39,7 @@ def gate(
         )
         result.update(passed=decided.passed, reasons=decided.reasons)
         decision.metadata.update(passed=decided.passed, reasons="; ".join(decided.reasons))
-        text = as_markdown(decided, champion=str(champion.metadata.get("version", "")))
+        text = as_markdown(decided, champion=str(champion.metadata.get("version", "none")))
         Path(page.path).write_text(text, encoding="utf-8")
         print(text)
     return decided.passed

@@ -1,12 +1,14 @@
 """Component ``ingest``: exactly the pinned bytes, hashed again, as a dataset."""
 
+from typing import List  # what is no list of numbers to KFP is one of texts
+
 from kfp import dsl
 
 from components.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def ingest(pinned: dict, parts: int, storage: str, data: dsl.Output[dsl.Dataset]) -> list:
+def ingest(pinned: dict, parts: int, storage: str, data: dsl.Output[dsl.Dataset]) -> List[int]:
     """Fetch what was pinned; the dataset is a folder that `glioscope ingest` takes as its source.
 
     Args:

@@ -26,7 +26,10 @@ def gauges(outcome: Outcome) -> CollectorRegistry:
     ended_as = gauge("glioscope_run_outcome", "1 for what became of the last run", "outcome")
     for word in WORDS:
         ended_as.labels(word).set(word == outcome.outcome)
-    gauge("glioscope_run_info", "The last run", "run", "version").labels(outcome.run, outcome.version).set(1)
+    about = (outcome.run, outcome.version, outcome.link)
+    gauge(
+        "glioscope_run_info", "The last run; its reasons are no metric: outcome.json", "run", "version", "link"
+    ).labels(*about).set(1)
     if outcome.outcome != "failed":
         name = "glioscope_run_succeeded_timestamp_seconds"
         gauge(name, "When a run last did its work to the end, refusals included, Unix time").set(outcome.ended)

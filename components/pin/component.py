@@ -7,7 +7,7 @@ from components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def pin(source: str, revision: str, path: str, storage: str) -> dict:
-    """Commit and digest of the data, so that `ingest` fetches exactly these bytes, and only if they are new.
+    """Commit and digest of the data, so that `ingest` fetches exactly these bytes, and none for the same commit again.
 
     Args:
         source: URL of a Git repository with DVC, or s3://bucket/prefix.

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, get_args
 
 from components.groups import packed, value_of
+from components.ingest.source import check_address
 from glioscope.config import ARCHITECTURES, Architecture, NetworkParams, Params, parse
 from glioscope.errors import ConfigError
 from glioscope.recipes import resolve
+
+_COUNTS = {"prepare_parts": (1, 1024), "gpus": (0, 64), "gpus_scoring": (0, 1), "deploy_workers": (1, 64)}
 
 
 class Settings(NamedTuple):
@@ -39,6 +42,9 @@ def check(form: Mapping[str, Any]) -> Settings:
     }
     params = parse(Params, values, where="the form")
     _check_models(form["models"])
+    check_address(str(form["data_repository"]), str(form["data_revision"]))
+    for name, (low, high) in _COUNTS.items():
+        count_of(form[name], name, low=low, high=high)
     for model in form["models"]:
         resolve(params.train, model, params.networks[model])
     return Settings(
@@ -48,6 +54,17 @@ def check(form: Mapping[str, Any]) -> Settings:
         evaluate=packed(params.evaluate),
         gate=packed(params.gate),
     )
+
+
+def count_of(given: Any, name: str, *, low: int = 0, high: int = 1024) -> int:
+    """A whole number of the form, which may come as text or float; raises :class:`ConfigError` outside its range."""
+    try:
+        count = int(float(given))
+        if count == float(given) and low <= count <= high:
+            return count
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ConfigError(f"{name}: {given!r} is no whole number from {low} to {high}", where="the form")
 
 
 def groups() -> dict[str, Any]:

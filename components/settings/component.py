@@ -10,7 +10,13 @@ from components.image import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def settings(
     storage: str,
+    data_repository: str,
+    data_revision: str,
     models: list,
+    prepare_parts: int,
+    gpus: str,
+    gpus_scoring: str,
+    deploy_workers: int,
     ingest_kind: str,
     ingest_size: str,
     ingest_normalisation: str,

@@ -8,37 +8,53 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from components.storage import Storage
+from components.storage import Storage, open_storage
 from glioscope.errors import GlioscopeError
+
+_FOLDER = "checkpoints/"
 
 
 class KeptCheckpoints:
-    """Copies of one training run's checkpoints.
+    """Copies of one training's checkpoints, under ``prefix`` of the storage.
 
     Parameters
     ----------
     identity:
-        What makes two runs the same run (:func:`glioscope.training.run.identity`): only the same settings on the same
-        data find the copies again, be it in a retried pod or in another run of the pipeline.
+        What makes two trainings the same: only with the same code, settings and data are the copies found again, be it
+        by a retried pod or by another run of the pipeline.
     """
 
     def __init__(self, storage: Storage, architecture: str, identity: dict[str, Any]) -> None:
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-        self._storage, self._prefix = storage, f"checkpoints/{architecture}-{digest[:16]}/"
+        self._storage, self.prefix = storage, f"{_FOLDER}{architecture}-{digest[:16]}/"
+
+    @classmethod
+    def at(cls, storage: Storage, prefix: str) -> KeptCheckpoints:
+        """The copies under a prefix that is known."""
+        kept = cls.__new__(cls)
+        kept._storage, kept.prefix = storage, prefix
+        return kept
 
     def bring(self, folder: Path) -> int:
         """Copy what is kept into ``folder``; returns how many files that were."""
-        names = self._storage.names(self._prefix)
-        return sum(self._storage.fetch(name, folder / name.removeprefix(self._prefix)) for name in names)
+        names = self._storage.names(self.prefix)
+        return sum(self._storage.fetch(name, folder / name.removeprefix(self.prefix)) for name in names)
 
     def keep(self, file: Path) -> None:
         """Copy one checkpoint to the storage. If that fails, training goes on: a warning, and a later one is tried."""
         try:
-            self._storage.send(self._prefix + file.name, file)
+            self._storage.send(self.prefix + file.name, file)
         except (GlioscopeError, OSError) as error:
             print(f"warning: this checkpoint is not kept: {error}", file=sys.stderr, flush=True)
 
-    def drop(self) -> None:
-        """Delete the copies: the model is there."""
-        for name in self._storage.names(self._prefix):
-            self._storage.remove(name)
+
+def drop_checkpoints(storage: str, prefix: str) -> None:
+    """Delete the copies of a training whose model is safe; ``prefix`` is what it told. If that fails: a warning."""
+    if not prefix.startswith(_FOLDER) or prefix == _FOLDER:
+        return
+    try:
+        opened = open_storage(storage)
+        for name in opened.names(prefix):
+            opened.remove(name)
+    except (GlioscopeError, OSError) as error:
+        print(f"warning: checkpoints stay in the storage: {error}", file=sys.stderr, flush=True)

@@ -9,14 +9,16 @@ from typing import Any, cast
 
 from components.groups import unpacked
 from components.storage import open_storage
+from components.threads import as_many_threads_as_cores
 from components.train.kept_checkpoints import KeptCheckpoints
 from glioscope.config import ARCHITECTURES, Architecture, NetworkParams, TrainParams
 from glioscope.data import SliceStore
 from glioscope.errors import ConfigError, GlioscopeError, IntegrityError, TrainingError
 from glioscope.model_directory import read_description
 from glioscope.recipes import TrainSettings, resolve
+from glioscope.revision import git_revision, software
 from glioscope.training import train
-from glioscope.training.checkpoint import checkpoint_folder
+from glioscope.training.checkpoint import Checkpoints, checkpoint_folder
 from glioscope.training.run import identity
 
 _EVERY_S = 60.0
@@ -38,7 +40,8 @@ def train_kept(
     Returns
     -------
     Facts for the UI and the record: weights_sha256, epochs, best_epoch, validation_loss, validation_f1_macro, and how
-    many checkpoint files it was ``resumed_from`` (0: it began at the beginning).
+    many checkpoint files it was ``resumed_from`` (0: it began at the beginning). ``checkpoints`` is where their copies
+    lie; they stay until somebody has the model (`evaluate` drops them), for this pod may die before it is uploaded.
 
     Raises
     ------
@@ -53,26 +56,33 @@ def train_kept(
         unpacked(NetworkParams, network, where="networks"),
     )
     same_run = identity(SliceStore.open(store, verify=False), settings, processes=processes)
-    kept = KeptCheckpoints(open_storage(storage), architecture, same_run)
-    found = kept.bring(checkpoint_folder(out))
+    # A mended network must not go on with what the one before it learnt.
+    code = {"software": software(), "git_revision": git_revision(Path.cwd())[0]}
+    kept = KeptCheckpoints(open_storage(storage), architecture, same_run | code)
+    found = _brought(kept, checkpoint_folder(out))
     if found:
-        print(
-            f"goes on from the checkpoint of an earlier try ({found} files in {storage})", file=sys.stderr, flush=True
-        )
-    job = (store, settings, out, architecture, storage, same_run, pushgateway)
-    try:
-        _run(job, processes)
-    except IntegrityError as error:
-        if not found:
-            raise
-        print(f"warning: begins anew: {error}", file=sys.stderr, flush=True)
-        shutil.rmtree(checkpoint_folder(out))
-        _run(job, processes)
-    kept.drop()
+        print(f"goes on from the checkpoint of an earlier try, kept in {storage}", file=sys.stderr, flush=True)
+    _run((store, settings, out, architecture, storage, kept.prefix, pushgateway), processes)
     description = read_description(out)
     facts = {name: description.training[name] for name in ("epochs", "best_epoch", "validation_loss")}
     facts["validation_f1_macro"] = description.training["validation_f1_macro"]
-    return {"architecture": architecture, "weights_sha256": description.weights_sha256, "resumed_from": found} | facts
+    return (
+        {"architecture": architecture, "weights_sha256": description.weights_sha256, "resumed_from": found}
+        | facts
+        | {"checkpoints": kept.prefix}
+    )
+
+
+def _brought(kept: KeptCheckpoints, folder: Path) -> int:
+    """Copy what is kept into ``folder``, unless all of it is damaged: then training begins anew, and says so."""
+    found = kept.bring(folder)
+    try:
+        Checkpoints(folder).latest()
+    except IntegrityError as error:
+        print(f"warning: begins anew: {error}", file=sys.stderr, flush=True)
+        shutil.rmtree(folder)
+        return 0
+    return found
 
 
 def _run(job: tuple[Any, ...], processes: int) -> None:
@@ -104,10 +114,11 @@ def _train(  # noqa: PLR0917 - called with one tuple, here or in another process
     out: Path,
     name: str,
     storage: str,
-    same_run: dict[str, Any],
+    kept_in: str,
     pushgateway: str,
 ) -> None:
-    kept = KeptCheckpoints(open_storage(storage), name, same_run)
+    as_many_threads_as_cores()
+    kept = KeptCheckpoints.at(open_storage(storage), kept_in)
     try:
         train(
             SliceStore.open(store),

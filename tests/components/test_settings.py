@@ -18,7 +18,8 @@ KINDS = {"ingest": IngestParams, "train": TrainParams, "evaluate": EvaluateParam
 
 
 def form(**changes: object) -> dict[str, object]:
-    return {name: fields()[name].default for name in checked_fields()} | changes
+    known = {name: fields()[name].default for name in checked_fields()}
+    return known | {"data_repository": "https://host/scans.git"} | changes
 
 
 def test_an_untouched_form_is_params_yaml():
@@ -63,6 +64,12 @@ def test_kubeflow_s_floats_are_whole_numbers():
         ({"gate_rules": []}, "gate.rules"),
         ({"gate_rules": [{"metric": "classification.f1_macro"}]}, "needs min or max"),
         ({"networks_gp_unet_width": "-1"}, "networks.gp_unet.width"),
+        ({"gpus": "-1"}, "gpus: '-1' is no whole number from 0 to 64"),
+        ({"gpus": "two"}, "gpus: 'two'"),
+        ({"gpus_scoring": "2"}, "gpus_scoring"),
+        ({"deploy_workers": 0}, "deploy_workers"),
+        ({"prepare_parts": 1.5}, "prepare_parts"),
+        ({"data_repository": "https://me:secret@host/scans.git"}, "credentials"),
         ({"models": []}, "models: [] cannot be trained"),
         ({"models": ["gp_unet", "gp_unet"]}, "each once"),
         ({"models": ["resnet"]}, "Give one or more of gp_unet"),

@@ -141,4 +141,5 @@ def test_nothing_ran_as_root_or_could_write_elsewhere(run):
     assert all(read_only for _, read_only in users)
     assert all(user.split(":")[0] not in ("", "0", "root") for user, _ in users)
     owners = {file.stat().st_uid for file in found.out.rglob("*") if file.is_file() and "glioscope-2" in str(file)}
+    assert owners
     assert 0 not in owners

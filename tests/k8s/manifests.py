@@ -72,3 +72,8 @@ def pod_specs(objects: Iterable[Object]) -> Iterator[tuple[str, Object]]:
 
 def containers(spec: Object) -> list[Object]:
     return spec.get("initContainers", []) + spec["containers"]
+
+
+def container(spec: Object, name: str) -> Object:
+    (found,) = [one for one in containers(spec) if one["name"] == name]
+    return found

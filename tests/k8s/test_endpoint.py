@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manifests import ENDPOINTS, K8S, Object, build, containers, named, of_kind, render
+from manifests import ENDPOINTS, K8S, Object, build, container, containers, named, of_kind, render
 from network import selects
 
 
@@ -37,7 +37,7 @@ def test_whatever_selects_pods_selects_those_of_the_deployment(folder: str) -> N
 
 @pytest.mark.parametrize("folder", ENDPOINTS)
 def test_services_lead_to_ports_that_the_server_opens(folder: str) -> None:
-    (server,) = deployment(folder)["template"]["spec"]["containers"]
+    server = container(deployment(folder)["template"]["spec"], "glioscope")
     ports = {port["name"]: port["containerPort"] for port in server["ports"]}
     assert ports == {"http": 8080, "management": 8081, "metrics": 8082, "gateway-metrics": 8083}
     for service in of_kind(render(folder), "Service"):
@@ -56,7 +56,7 @@ def test_prometheus_finds_both_metrics_of_every_pod(folder: str) -> None:
         if one["metadata"]["namespace"] == "glioscope"
         and one["spec"]["selector"].items() <= template["metadata"]["labels"].items()
     ]
-    opened = {port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
+    opened = {port["containerPort"] for port in container(template["spec"], "glioscope")["ports"]}
     assert {port["targetPort"] for port in service["spec"]["ports"]} == {8082, 8083} < opened
 
 
@@ -81,7 +81,7 @@ def test_every_reference_has_what_it_refers_to(folder: str) -> None:
         if claim := volume.get("persistentVolumeClaim"):
             named(render(folder), "PersistentVolumeClaim", claim["claimName"])
     for one in containers(spec):
-        for reference in (variable["valueFrom"].get("configMapKeyRef") for variable in one["env"]):
+        for reference in (variable["valueFrom"].get("configMapKeyRef") for variable in one.get("env", [])):
             if reference:
                 assert reference["key"] in named(render(folder), "ConfigMap", reference["name"])["data"]
         used = set(re.findall(r"\$\((\w+)\)", " ".join(one["args"])))
@@ -89,22 +89,52 @@ def test_every_reference_has_what_it_refers_to(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ENDPOINTS)
-def test_archives_come_from_the_bucket_that_the_server_allows(folder: str) -> None:
+def test_the_server_may_load_the_archives_and_nothing_else_in_their_bucket(folder: str) -> None:
     (settings,) = of_kind(render(folder), "ConfigMap")
-    bucket = settings["data"]["ARCHIVES"].removeprefix("s3://").split("/")[0]
-    assert settings["data"]["ARCHIVES_FROM"].endswith(f"/{bucket}/")
+    archives = settings["data"]["ARCHIVES"].removeprefix("s3://")
+    assert archives.endswith("/archives")
+    assert re.fullmatch(rf"https?://[^/]+/{re.escape(archives)}/", settings["data"]["ARCHIVES_FROM"])
 
 
 @pytest.mark.parametrize("folder", ENDPOINTS)
 def test_the_archive_is_read_where_the_fetch_left_it_and_stores_are_not_shared(folder: str) -> None:
     spec = deployment(folder)["template"]["spec"]
-    (fetch,), (server,) = spec["initContainers"], spec["containers"]
+    fetch, server = container(spec, "fetch"), container(spec, "glioscope")
     assert fetch["args"][fetch["args"].index("--out") + 1] == server["args"][0]
     mounts = {mount["mountPath"]: mount for mount in server["volumeMounts"]}
     assert mounts["/archive"]["readOnly"] is True
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert "emptyDir" in volumes[mounts["/models"]["name"]]
     assert "--optional" in server["args"], "or a pod without a model would end before the first deploy reaches it"
+
+
+@pytest.mark.parametrize("folder", ENDPOINTS)
+def test_the_copy_on_the_claim_follows_every_deploy_of_the_same_shelf(folder: str) -> None:
+    spec = deployment(folder)["template"]["spec"]
+    fetch, shelf = container(spec, "fetch"), container(spec, "shelf")
+    assert fetch in spec["initContainers"], "once, before the server starts"
+    assert shelf in spec["containers"], "for as long as the pod lives"
+    for key in ("image", "command", "env", "volumeMounts", "securityContext"):
+        assert shelf[key] == fetch[key], key
+    *same, option, seconds = shelf["args"]
+    assert (same, option) == (fetch["args"], "--every")
+    assert 10 <= int(seconds) <= 300
+    assert not {"readinessProbe", "livenessProbe", "ports"} & shelf.keys(), "or S3 decides whether scans are answered"
+
+
+@pytest.mark.parametrize("folder", ENDPOINTS)
+def test_the_server_cannot_write_where_archives_pass_on_their_way_to_the_claim(folder: str) -> None:
+    spec = deployment(folder)["template"]["spec"]
+    server = {mount["name"] for mount in container(spec, "glioscope")["volumeMounts"] if not mount.get("readOnly")}
+    shelf = {mount["name"] for mount in container(spec, "shelf")["volumeMounts"]}
+    assert not server & shelf
+
+
+def test_the_gpu_overlay_leaves_it_to_the_limit_to_find_a_node() -> None:
+    """A label that only NVIDIA's operator sets would keep pods away where the plug-in alone is."""
+    spec = deployment("overlays/gpu")["template"]["spec"]
+    assert container(spec, "glioscope")["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert "nodeSelector" not in spec
 
 
 @pytest.mark.parametrize("folder", ENDPOINTS)
@@ -174,6 +204,7 @@ def test_the_overlay_that_the_readme_shows_builds_and_says_what_it_says(tmp_path
     assert {one["image"].split(":")[0] for one in containers(pod)} == {"registry.example.com/glioscope-serving"}
     (settings,) = of_kind(objects, "ConfigMap")
     assert settings["data"]["ARCHIVES"] == "s3://ours/glioscope/archives"
+    assert settings["data"]["ARCHIVES_FROM"] == "https://s3.example.com/ours/glioscope/archives/"
     (rule,) = named(objects, "NetworkPolicy", "management")["spec"]["ingress"]
     assert rule["from"][0]["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "our-profile"}}
     assert "podSelector" in rule["from"][0]

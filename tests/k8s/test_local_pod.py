@@ -6,14 +6,14 @@ import copy
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
 from docker_pod import run_arguments
-from manifests import Object, named, of_kind, render
+from manifests import Object, container, named, of_kind, render
 from serving_image import build, docker
 from small_model import CHANNELS, write_model
 
@@ -44,10 +44,10 @@ class Pod:
         self.folder.chmod(0o2775 if os.geteuid() == 0 else 0o777)
         self.id = ""
 
-    def arguments(self, container: Object) -> list[str]:
+    def arguments(self, one: Object) -> list[str]:
         given = run_arguments(
             self.spec,
-            container,
+            one,
             self.objects,
             claims={"archive": str(self.folder)},
             secrets={key: os.environ.get(key, "") for key in KEYS},
@@ -56,20 +56,21 @@ class Pod:
 
     def initialise(self, *options: str) -> str:
         """Run the init container to its end and return what it said."""
-        (fetch,) = self.spec["initContainers"]
-        return docker("run", "--rm", *options, *self.arguments(fetch))
+        return docker("run", "--rm", *options, *self.arguments(container(self.spec, "fetch")))
 
     def start(self) -> None:
-        (server,) = self.spec["containers"]
         published = [f"--publish=127.0.0.1::{port}" for port in PORTS]
-        self.id = docker("run", "--detach", *published, *self.arguments(server))
+        self.id = docker("run", "--detach", *published, *self.arguments(container(self.spec, "glioscope")))
+
+    def start_shelf(self, *options: str) -> None:
+        self.id = docker("run", "--detach", *options, *self.arguments(container(self.spec, "shelf")))
 
     def address(self, port: int) -> str:
         return f"http://{docker('port', self.id, str(port))}"
 
     def asked(self, kind: str) -> bool:
         """One question of a probe, put as the kubelet puts it."""
-        (server,) = self.spec["containers"]
+        server = container(self.spec, "glioscope")
         probe, ports = server[kind], {port["name"]: port["containerPort"] for port in server["ports"]}
         url = f"{self.address(ports[probe['httpGet']['port']])}{probe['httpGet']['path']}"
         try:
@@ -88,7 +89,7 @@ class Pod:
         print(f"{kind}: yes after {time.monotonic() - started:.1f} s", file=sys.stderr)
 
     def started(self) -> None:
-        probe = self.spec["containers"][0]["startupProbe"]
+        probe = container(self.spec, "glioscope")["startupProbe"]
         self.wait("startupProbe", probe["periodSeconds"] * probe["failureThreshold"])
 
     def models(self) -> list[object]:
@@ -200,3 +201,34 @@ def test_the_fetch_brings_what_was_deployed_and_keeps_it_while_s3_is_down(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert "warning" in one.initialise("--network=host")
     assert fetched.read_bytes() == mar.path.read_bytes()
+
+
+def test_the_shelf_brings_a_later_deploy_and_ends_when_it_is_told(bucket_url: str, model: Path, tmp_path: Path) -> None:
+    with Pod(tmp_path / "claim", ARCHIVES=bucket_url) as one:
+        shelf_container = container(one.spec, "shelf")
+        shelf_container["args"][-1] = "1"  # the minute of the manifest, shortened
+        one.start_shelf("--network=host")
+        fetched = one.folder / "glioscope.mar"
+        bucket = Bucket(bucket_url)
+        for archived in (model.parent / "claim" / "glioscope.mar", write_archive(tmp_path / "other", seed=1)):
+            mar = read_mar(archived)
+            bucket.send(mar.path, mar.stored_name("glioscope"), sha256=mar.sha256)
+            shelf.write_current(bucket, shelf.Current.of(mar, "glioscope"))
+            wait_until(lambda mar=mar: fetched.exists() and fetched.read_bytes() == mar.path.read_bytes(), one)
+        began = time.monotonic()
+        docker("stop", "--time", "30", one.id)
+        assert time.monotonic() - began < 20, "it was killed"
+        assert docker("inspect", "-f", "{{.State.ExitCode}} {{.State.OOMKilled}}", one.id) == "0 false"
+
+
+def write_archive(folder: Path, *, seed: int) -> Path:
+    archive(write_model(folder / "model", seed=seed), folder / "other.mar")
+    return folder / "other.mar"
+
+
+def wait_until(holds: Callable[[], bool], one: Pod) -> None:
+    until = time.monotonic() + 60
+    while not holds():
+        if time.monotonic() > until:
+            pytest.fail(f"not within a minute\n{docker('logs', '--tail', '20', one.id)}")
+        time.sleep(0.2)

@@ -128,6 +128,29 @@ def test_without_its_policy_each_of_these_answers_would_be_another() -> None:
         assert (seen, out, stranger) != (expected, [True, True], False), without["metadata"]["name"]
 
 
+@pytest.mark.parametrize("name", CALLERS)
+def test_pods_of_runs_and_prometheus_reach_the_pushgateway_and_nobody_else(name: str) -> None:
+    pod = named(render("monitoring"), "Deployment", "glioscope-pushgateway")["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    opened = {port["name"]: port["containerPort"] for port in container["ports"]}
+    pushgateway = Peer(namespace="monitoring", labels=pod["metadata"]["labels"], ports=opened)
+    reached = {
+        port
+        for port in (22, 9090, 9091)
+        if reaches(policies("monitoring"), caller(name, "monitoring"), pushgateway, port)
+    }
+    assert reached == ({9091} if name in ("a pod of a pipeline run", "Prometheus") else set())
+
+
+def test_the_pushgateway_reaches_nothing() -> None:
+    labels = named(render("monitoring"), "Deployment", "glioscope-pushgateway")["spec"]["template"]["metadata"][
+        "labels"
+    ]
+    source = Peer(namespace="monitoring", labels=labels)
+    targets = (PUBLIC, METADATA, DNS, endpoint("overlays/cpu"))
+    assert not any(reaches(policies("monitoring"), source, to, port) for to in targets for port in (53, 80, 443, 8081))
+
+
 def test_a_rule_with_both_selectors_is_not_read_as_either() -> None:
     """The trap of the API: two list entries in place of one open management to the whole namespace."""
     wrong = copy.deepcopy(policies("overlays/cpu"))

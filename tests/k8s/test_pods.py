@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from manifests import ENDPOINTS, K8S, KUSTOMIZATIONS, Object, containers, named, pod_specs, render, templates
+from manifests import ENDPOINTS, K8S, KUSTOMIZATIONS, Object, container, containers, named, pod_specs, render, templates
 
 import glioscope
 
@@ -109,9 +109,9 @@ def test_an_image_is_a_version_and_ours_is_this_one(where: str, one: Object) -> 
 
 
 def test_the_gpu_overlay_takes_the_cuda_build_and_a_gpu() -> None:
-    (container,) = server("overlays/gpu")["containers"]
-    assert re.fullmatch(r".+-cu\d+", container["image"])
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    one = container(server("overlays/gpu"), "glioscope")
+    assert re.fullmatch(r".+-cu\d+", one["image"])
+    assert one["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert server("overlays/gpu")["tolerations"]
 
 
@@ -130,17 +130,18 @@ def test_training_has_shared_memory_within_its_limit() -> None:
 
 
 @pytest.mark.parametrize("folder", ENDPOINTS)
-def test_only_the_fetch_has_the_keys_of_s3_and_by_the_four_names(folder: str) -> None:
+def test_only_fetch_and_shelf_have_the_keys_of_s3_and_by_the_four_names(folder: str) -> None:
     spec = server(folder)
     refers = [one for one in containers(spec) if "glioscope-s3" in str(one)]
-    assert [one["name"] for one in refers] == ["fetch"]
+    assert [one["name"] for one in refers] == ["fetch", "shelf"]
     assert not any("secret" in volume for volume in spec["volumes"])
-    taken = {
-        one["name"]: one["valueFrom"]["secretKeyRef"]
-        for one in refers[0]["env"]
-        if "secretKeyRef" in one.get("valueFrom", {})
-    }
-    assert taken == {key: {"name": "glioscope-s3", "key": key} for key in SECRET_KEYS}
+    for one in refers:
+        taken = {
+            variable["name"]: variable["valueFrom"]["secretKeyRef"]
+            for variable in one["env"]
+            if "secretKeyRef" in variable.get("valueFrom", {})
+        }
+        assert taken == {key: {"name": "glioscope-s3", "key": key} for key in SECRET_KEYS}
 
 
 def test_the_template_of_the_secret_has_the_four_keys() -> None:
@@ -157,19 +158,19 @@ def test_no_secret_is_ever_applied_or_filled_in() -> None:
 
 @pytest.mark.parametrize("folder", ENDPOINTS)
 def test_kubernetes_asks_the_right_question_at_the_right_time(folder: str) -> None:
-    (container,) = server(folder)["containers"]
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    asked = {kind: container[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
+    one = container(server(folder), "glioscope")
+    ports = {port["name"]: port["containerPort"] for port in one["ports"]}
+    asked = {kind: one[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert {kind: one["path"] for kind, one in asked.items()} == {
         "startupProbe": "/livez",
         "livenessProbe": "/livez",  # /ping would restart a pod that only waits for its first model
         "readinessProbe": "/ping",
     }
-    assert {ports[one["port"]] for one in asked.values()} == {8080}
-    startup = container["startupProbe"]
+    assert {ports[probe["port"]] for probe in asked.values()} == {8080}
+    startup = one["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] >= 180, "as long as the server itself waits"
     grace = server(folder)["terminationGracePeriodSeconds"]
-    assert grace >= container["lifecycle"]["preStop"]["sleep"]["seconds"] + 35, "the server's own end takes up to 35 s"
+    assert grace >= one["lifecycle"]["preStop"]["sleep"]["seconds"] + 35, "the server's own end takes up to 35 s"
 
 
 @functools.cache
@@ -184,6 +185,8 @@ def options(*command: str) -> set[str]:
 @pytest.mark.parametrize("folder", [*ENDPOINTS, "kserve", "kubeflow/training"])
 def test_the_programs_know_their_arguments(folder: str) -> None:
     (spec,) = [spec for where, _, spec in PODS if where == folder]
-    given = {word.partition("=")[0] for word in spec["containers"][0]["args"] if word.startswith("--")}
-    assert given
-    assert given <= options(*(("glioscope", "train") if folder == "kubeflow/training" else ("serving.start",)))
+    for one in containers(spec):
+        given = {word.partition("=")[0] for word in one["args"] if word.startswith("--")}
+        program = one.get("command", ["serving.start"])[-1]
+        assert given
+        assert given <= options(*(("glioscope", "train") if program == "glioscope" else (program,)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from manifests import named, render
-from small_training import write_store
+from small_training import weights_sha256, write_store
 
 from glioscope.model_directory import load_model
 from serving.ports import free_ports
@@ -19,7 +19,8 @@ SMALL = ("--width=4", "--depth=2", "--epochs=1", "--batch-size=8", "--device=cpu
 
 
 @pytest.mark.slow
-def test_it_trains_on_as_many_processes_as_it_says_and_again_goes_on(tmp_path: Path) -> None:
+def test_it_trains_on_as_many_processes_as_it_says_and_once_only(tmp_path: Path) -> None:
+    """Applied again, a job that ended leaves its model as it is; without --resume it would train and replace it."""
     trainer = named(render("kubeflow/training"), "TrainJob", "glioscope-gp-unet")["spec"]["trainer"]
     store = write_store(tmp_path, patients={"train": 4, "val": 2, "test": 2})
     program, *words = [*trainer["command"], *trainer["args"]]
@@ -33,11 +34,14 @@ def test_it_trains_on_as_many_processes_as_it_says_and_again_goes_on(tmp_path: P
         "PET_MASTER_PORT": str(free_ports(1)[0]),
         "OMP_NUM_THREADS": "1",
     }
-    for _ in range(2):  # a job that is applied again
+    model, seen = tmp_path / "trained" / "gp_unet", []
+    for _ in range(2):
         command = [str(Path(sys.executable).with_name(program)), *words, *SMALL]
         done = subprocess.run(
             command, env=os.environ | told, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])
-    load_model(tmp_path / "trained" / "gp_unet")
+        assert load_model(model)[1].training["processes"] == trainer["numProcPerNode"]
+        said, weights = json.loads(done.stdout.splitlines()[-1]), (model / "weights.safetensors").stat()
+        seen.append((said, weights_sha256(model), weights.st_ino, weights.st_mtime_ns, weights.st_ctime_ns))
+    assert seen[0] == seen[1]

@@ -23,7 +23,7 @@ STAGES = {
     "settings", "pin", "ingest", "prepare", "merge", "champion", "train", "evaluate", "select", "gate", "archive",
     "deploy", "refuse", "notify",
 }  # fmt: skip
-TRIED_AGAIN = {"ingest": 2, "prepare": 1, "merge": 1, "champion": 1, "train": 3, "evaluate": 1, "deploy": 1}
+TRIED_AGAIN = dict.fromkeys(STAGES, 1) | {"settings": 0, "ingest": 2, "train": 3}
 CACHED = {"ingest", "prepare", "merge", "train", "evaluate", "select"}
 MEMORY = {
     "settings": "2Gi", "pin": "2Gi", "ingest": "8Gi", "prepare": "8Gi", "merge": "8Gi", "champion": "16Gi",
@@ -146,16 +146,54 @@ class TestEveryPod:
         assert task.get("retryPolicy", {}).get("maxRetryCount", 0) == TRIED_AGAIN.get(stage, 0)
         assert task["cachingOptions"].get("enableCache", False) == (stage in CACHED)
 
+    def test_has_time_for_every_try(self, stage, tasks, pods):
+        """Argo takes the maximum of the back-off for a deadline of all tries together."""
+        if stage == "settings":
+            return
+        retry, limit = tasks[stage]["retryPolicy"], int(pods[stage]["activeDeadlineSeconds"])
+        assert int(retry["backoffMaxDuration"].removesuffix("s")) == limit * (retry["maxRetryCount"] + 1)
+
     def test_has_a_gpu_only_where_the_form_says_so(self, stage, containers, pods):
         accelerator = containers[stage]["resources"].get("accelerator")
-        if stage not in ("train", "evaluate"):
+        if stage not in ("train", "evaluate", "champion"):
             assert accelerator is None
             return
+        asked = "gpus" if stage == "train" else "gpus_scoring"
         assert accelerator["resourceType"] == "nvidia.com/gpu"
-        assert accelerator["resourceCount"] == "{{$.inputs.parameters['pipelinechannel--gpus']}}"
+        assert accelerator["resourceCount"] == f"{{{{$.inputs.parameters['pipelinechannel--{asked}']}}}}"
+        assert fields()[asked].kind is str, "the backend makes nothing of a number here"
         assert pods[stage]["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
         assert pods[stage]["emptyDirMounts"][0]["medium"] == "Memory"
         assert pods[stage]["tolerations"][0]["key"] == "nvidia.com/gpu"
+
+
+def test_every_parameter_is_handed_on_as_the_type_it_is_taken_as(documents):
+    """The compiler lets other types pass; the backend ends the run at the task that gets one."""
+    spec, wrong, seen = documents[0], [], 0
+    graphs = [("root", spec["root"]), *((name, one) for name, one in spec["components"].items() if "dag" in one)]
+    for graph, component in graphs:
+        inputs = component.get("inputDefinitions", {}).get("parameters", {})
+        tasks = component["dag"]["tasks"]
+        for name, task in tasks.items():
+            taken = spec["components"][task["componentRef"]["name"]].get("inputDefinitions", {}).get("parameters", {})
+            for parameter, source in task.get("inputs", {}).get("parameters", {}).items():
+                if parameter not in taken:
+                    continue  # for the pod's own specification: a limit of GPUs
+                if "componentInputParameter" in source:
+                    given = inputs[source["componentInputParameter"]]["parameterType"]
+                elif "taskOutputParameter" in source:
+                    producer = spec["components"][
+                        tasks[source["taskOutputParameter"]["producerTask"]]["componentRef"]["name"]
+                    ]
+                    outputs = producer["outputDefinitions"]["parameters"]
+                    given = outputs[source["taskOutputParameter"]["outputParameterKey"]]["parameterType"]
+                else:
+                    continue
+                seen += 1
+                if given != taken[parameter]["parameterType"]:
+                    wrong.append(f"{graph}/{name}.{parameter}: {given} for {taken[parameter]['parameterType']}")
+    assert wrong == []
+    assert seen > 100
 
 
 def test_the_exit_handler_runs_whatever_happened(documents):

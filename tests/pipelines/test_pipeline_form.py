@@ -18,12 +18,9 @@ from glioscope.config import (
     TrainParams,
     read_params,
 )
-from glioscope.errors import ConfigError
 from pipelines.form import fields, values_of
-from pipelines.given import given
 
 GROUPS = {"ingest": IngestParams, "train": TrainParams, "evaluate": EvaluateParams, "gate": GateParams}
-NEEDED = ["data_repository=repo", "storage=s3://b/p"]
 
 
 def as_in_the_form(value: object) -> object:
@@ -78,41 +75,6 @@ def test_every_field_says_what_it_is(name: str):
 def test_the_size_of_a_network_has_a_field_for_every_network():
     for model in ARCHITECTURES:
         assert {f"networks_{model}_{name}" for name in NetworkParams.model_fields} <= fields().keys()
-
-
-def test_values_given_by_hand_come_last():
-    values = given(
-        ROOT / "params.yaml", [*NEEDED, "train_epochs=3", "gpus=2", 'models=["gp_unet"]', "ingest_skip_bad=true"]
-    )
-    assert (values["train_epochs"], values["gpus"], values["models"], values["ingest_skip_bad"]) == (
-        "3",
-        2,
-        ["gp_unet"],
-        True,
-    )
-    assert values.keys() == fields().keys()
-
-
-@pytest.mark.parametrize(
-    ("one", "said"),
-    [
-        ("epochs=3", "not a field"),
-        ("train_epochs", "not a field"),
-        ("gpus=two", "not a whole number"),
-        ("gpus=true", "not a whole number"),
-        ("ingest_skip_bad=1", "not true or false"),
-        ("models=gp_unet", "not a JSON list"),
-        ("ingest_val_fraction=much", "not a number"),
-    ],
-)
-def test_a_wrong_value_is_refused_before_anything_starts(one: str, said: str):
-    with pytest.raises(ConfigError, match=said):
-        given(None, [*NEEDED, one])
-
-
-def test_what_a_run_cannot_do_without_is_asked_for():
-    with pytest.raises(ConfigError, match="data_repository is not given"):
-        given(None, [])
 
 
 def test_the_pipeline_has_the_form_s_fields():

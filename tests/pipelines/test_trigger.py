@@ -113,7 +113,7 @@ def test_the_pipeline_itself_is_taken_with_params_yaml(run: Command, api: Kubefl
     assert ended.code == 0, ended.err
     (started,) = api.runs.values()
     sent = started["runtime_config"]["parameters"]
-    assert (sent["gpus"], sent["train_epochs"], sent["ingest_size"]) == (1, "2", "64")
+    assert (sent["gpus"], sent["train_epochs"], sent["ingest_size"]) == ("1", "2", "64")
 
 
 def test_the_same_file_is_uploaded_once_and_a_changed_one_is_a_new_version(run: Command, tmp_path: Path) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from deploying import make_mar
 
 from glioscope.errors import ConfigError, InputError, IntegrityError
+from serving import fetch as command
 from serving import shelf
 from serving.bucket import Bucket, BucketError
-from serving.fetch import fetch
+from serving.fetch import fetch, follow
 from serving.mar import Mar, sha256_of
 from serving.ports import free_ports
 
@@ -76,6 +81,15 @@ def test_nothing_was_ever_deployed(url: str, out: Path) -> None:
     assert not out.exists()
 
 
+def test_what_a_first_deploy_left_that_was_rolled_back_is_removed(url: str, out: Path, mars: list[Mar]) -> None:
+    put(url, mars[0])
+    fetch(url, out)
+    shelf.write_current(Bucket(url), None)
+    done = run(url, "--out", out)
+    assert (done.returncode, done.stderr) == (0, f"{url}: no version is in service, so {out} was removed\n")
+    assert not out.exists()
+
+
 def test_the_copy_is_used_while_the_store_is_down(
     url: str, out: Path, mars: list[Mar], down: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,3 +144,74 @@ def test_what_is_no_record(url: str, out: Path, content: bytes) -> None:
     with pytest.raises(IntegrityError, match=r"current\.json: is no record of a deploy"):
         fetch(url, out)
     assert not out.exists()
+
+
+def follow_through(monkeypatch: pytest.MonkeyPatch, url: str, out: Path, *scenes: Callable[[], object]) -> list[str]:
+    """Follow the deploys, with one scene after each look at the bucket; returns what was said."""
+    told, left = list[str](), iter(scenes)
+
+    def sleep(_: float) -> None:
+        next(left, sys.exit)()
+
+    monkeypatch.setattr(command, "time", SimpleNamespace(sleep=sleep))
+    with pytest.raises(SystemExit):
+        follow(url, out, every=60, say=told.append)
+    return told
+
+
+def test_the_copy_follows_the_deploys(monkeypatch: pytest.MonkeyPatch, url: str, out: Path, mars: list[Mar]) -> None:
+    kept = list[str | None]()
+
+    def look() -> None:
+        kept.append(sha256_of(out) if out.exists() else None)
+
+    def deployed(mar: Mar) -> None:
+        look()
+        put(url, mar)
+
+    def rolled_back() -> None:
+        look()
+        shelf.write_current(Bucket(url), None)
+
+    scenes = [lambda: deployed(mars[0]), look, look, lambda: deployed(mars[1]), rolled_back]
+    told = follow_through(monkeypatch, url, out, *scenes)
+    first, second = (mar.sha256 for mar in mars)
+    assert kept == [None, first, first, first, second]
+    assert not out.exists()
+    assert told[0] == f"{url}: nothing was ever deployed"
+    assert told[-1] == f"{url}: no version is in service, so {out} was removed"
+    assert len(told) == len(set(told)), "what is as it was is not said again"
+
+
+def test_what_goes_wrong_is_said_once_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, url: str, out: Path, mars: list[Mar], down: str
+) -> None:
+    up = os.environ["AWS_ENDPOINT_URL"]
+
+    def turn(address: str) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+
+    def nothing() -> None:
+        pass
+
+    put(url, mars[0])
+    turn(down)
+    scenes = [nothing, nothing, lambda: turn(up), lambda: Bucket(url).write("current.json", b"{}"), nothing]
+    told = follow_through(monkeypatch, url, out, *scenes, lambda: turn(down), nothing)
+    assert [line.partition(":")[0] for line in told] == ["warning", str(out), "warning", "warning"]
+    assert "Could not connect" in told[0]
+    assert "is no record of a deploy" in told[2]
+    assert "the copy fetched before is used" in told[3]
+    assert sha256_of(out) == mars[0].sha256
+
+
+def test_a_bad_address_ends_it_and_so_does_sigterm(url: str, out: Path, mars: list[Mar]) -> None:
+    assert run("models/archives", "--out", out, "--every", "60").returncode == 2
+    put(url, mars[0])
+    arguments = [sys.executable, "-m", "serving.fetch", url, "--out", str(out), "--every", "3600"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert f"glioscope {mars[0].version}" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == ""

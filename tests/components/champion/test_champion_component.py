@@ -22,6 +22,7 @@ from serving.deployment.management import Management
 from serving.mar import Mar, read_mar
 from serving.ports import free_ports
 from serving.server import Server
+from serving.shelf import Current
 
 pytestmark = pytest.mark.slow
 
@@ -113,13 +114,21 @@ def keep(storage: str, mar: Mar, *, content: bytes = b"") -> Storage:
 
 def test_nothing_in_service_is_no_champion(run, endpoint, storage):
     version, found = run(endpoint.management_url, storage)
-    assert (version, found.metadata) == ("", {"version": ""})
+    assert (version, found.metadata) == ("none", {"version": "none"})
     assert [file.name for file in Path(found.path).iterdir()] == ["none.txt"]
+
+
+def test_replicas_that_have_no_model_yet_are_measured_by_what_the_bucket_names(run, endpoint, faulty_bucket, mar):
+    archives = keep(faulty_bucket, mar)
+    archives.write("archives/current.json", Current.of(mar, "glioscope").model_dump_json().encode())
+    version, found = run(endpoint.management_url, faulty_bucket)
+    assert version == mar.version
+    assert (Path(found.path) / "metrics.json").is_file()
 
 
 def test_a_run_that_does_not_deploy_has_no_champion(run, tmp_path):
     version, found = run("", str(tmp_path / "storage"))
-    assert version == ""
+    assert version == "none"
     assert [file.name for file in Path(found.path).iterdir()] == ["none.txt"]
 
 
@@ -139,10 +148,6 @@ def test_no_server_ends_the_run_before_hours_of_training(refused, storage):
     line = refused(management, storage)
     assert f"{management}: no answer: nothing listens there" in line
     assert "Start " in line, "what to do"
-
-
-def test_a_server_that_is_no_torchserve_is_one_line(refused, endpoint, storage):
-    assert "HTTP 404" in refused(f"{endpoint.management_url}/else", storage)
 
 
 def test_an_archive_that_is_missing_broken_or_another_is_never_measured(refused, endpoint, storage, mar, other):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import faulty_s3
@@ -22,6 +23,8 @@ from serving.deployment.management import Management
 from serving.mar import Mar, read_mar
 from serving.ports import free_ports
 from serving.server import Server
+
+pytestmark = pytest.mark.slow
 
 PRESIGNED = "X-Amz-Signature"
 """In the address of TorchServe's own download, and of no other."""
@@ -53,13 +56,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs the component; returns the version, and the artifact that says what was done."""
     monkeypatch.setenv(RUN_ID, "run-1")
 
-    def start(mar: Mar, server: Server | None, storage: str) -> tuple[str, dsl.Artifact]:
+    def start(mar: Mar, server: Server | None, storage: str, *, champion: str = "") -> tuple[str, dsl.Artifact]:
         told = dsl.Artifact(name="deployment", uri=str(tmp_path / f"of-{mar.version}"))
         version = deploy.python_func(
             archive=dsl.Artifact(name="archive", uri=str(mar.path.parent)),
             management=server.management_url if server else "",
             inference=server.url if server else "",
             workers=1,
+            champion=champion or in_service_now(server),
             storage=storage,
             deployment=told,
         )
@@ -72,9 +76,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def refused(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Runs the component, which must fail in one line; returns that line."""
 
-    def start(mar: Mar, server: Server | None, storage: str) -> str:
+    def start(mar: Mar, server: Server | None, storage: str, **options: str) -> str:
         with pytest.raises(SystemExit) as ended:
-            run(mar, server, storage)
+            run(mar, server, storage, **options)
         assert ended.value.code == 2
         said = capsys.readouterr().err
         assert "Traceback" not in said
@@ -84,6 +88,11 @@ def refused(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         return line.removeprefix("error: ")
 
     return start
+
+
+def in_service_now(server: Server | None) -> str:
+    """What ``champion`` says."""
+    return (Management(server.management_url).default("glioscope") if server else None) or "none"
 
 
 def registered(server: Server) -> list[str]:
@@ -142,12 +151,22 @@ def test_from_a_bucket_torchserve_downloads_it_and_the_bucket_names_it(run, endp
 def test_no_server_is_one_line(refused, new, tmp_path, request, kind):
     storage = str(tmp_path / "storage") if kind == "folder" else request.getfixturevalue("faulty_bucket")
     gone = Server(ports=free_ports(3))
-    line = refused(new, gone, storage)
+    line = refused(new, gone, storage, champion="none")
     assert f"{gone.management_url}: no answer: nothing listens there" in line
-    assert "nothing was touched" in line
     assert "current.json" not in "".join(open_storage(storage).names(""))
     found = record(storage)
     assert (found["state"], found["reason"]) == ("failed", line)
+
+
+@pytest.mark.parametrize("champion", ["none", "0123456789ab"])
+def test_what_was_deployed_while_this_run_trained_is_not_replaced_unseen(
+    run, refused, endpoint, old, new, tmp_path, champion
+):
+    storage = str(tmp_path / "storage")
+    run(old, endpoint, storage)
+    line = refused(new, endpoint, storage, champion=champion)
+    assert f"version {old.version} was deployed meanwhile; nothing was touched. Run the pipeline again" in line
+    assert registered(endpoint) == [old.version]
 
 
 def test_an_archive_that_is_not_whole_goes_nowhere(refused, endpoint, new, tmp_path):
@@ -160,28 +179,50 @@ def test_an_archive_that_is_not_whole_goes_nowhere(refused, endpoint, new, tmp_p
     assert not (tmp_path / "storage/archives").exists()
 
 
+@pytest.fixture
+def in_service(run, server, old, bucket, proxy: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A storage from which the old version was deployed; everybody reaches it through ``proxy``."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    monkeypatch.setenv("GLIOSCOPE_S3_ATTEMPTS", "2")
+    storage = f"s3://{bucket}/deploy"
+    run(old, server, storage)
+    assert registered(server) == [old.version]
+    yield storage
+    proxy.fault = None
+
+
+def still_serves(server: Server, mar: Mar, storage: str) -> bool:
+    """Whether it is all that the server knows, what answers, and what servers that start will take."""
+    named = json.loads(open_storage(storage).read("archives/current.json") or b"")["version"]
+    return registered(server) == [answering(server, mar)] == [named] == [mar.version]
+
+
 @pytest.mark.parametrize(
     ("fault", "only", "reason"),
     [
-        (faulty_s3.busy, "", "step check: "),
-        (faulty_s3.busy, PRESIGNED, "step register: .*could not download"),
-        (faulty_s3.truncated, PRESIGNED, "step register: "),
-        (faulty_s3.changed, PRESIGNED, "step "),
-        (faulty_s3.changed, "glioscope-", "step upload: .*is not what was sent"),
+        (faulty_s3.busy, "", "step check: .*current.json: .*nothing was touched"),
+        (faulty_s3.busy, PRESIGNED, "step register: .*could not download .*goes on serving"),
+        (faulty_s3.changed, PRESIGNED, "step register: .*Failed to start workers .*goes on serving"),
+        (faulty_s3.changed, ".mar", "step upload: .*is not what was sent .*goes on serving"),
     ],
-    ids=["refuses all", "refuses the download", "half a download", "wrong bytes", "keeps wrong bytes"],
+    ids=["refuses all", "refuses the download", "wrong bytes", "keeps wrong bytes"],
 )
 def test_a_store_that_fails_leaves_the_old_version_in_service(
-    run, refused, endpoint, old, new, faulty_bucket, proxy: FaultyS3, fault, only, reason
+    refused, server, old, new, in_service, proxy: FaultyS3, fault, only, reason
 ):
-    run(old, endpoint, faulty_bucket)
-    open_storage(faulty_bucket).send(f"archives/{new.stored_name('glioscope')}", new.path)
-    proxy.fault, proxy.only, proxy.times = fault, only, -1
-    line = refused(new, endpoint, faulty_bucket)
-    print("LINE", line)
-    assert re.search(reason, line), line
+    open_storage(in_service).send(f"archives/{new.stored_name('glioscope')}", new.path)
+    proxy.fault, proxy.only = fault, only
+    assert re.search(reason, refused(new, server, in_service))
     proxy.fault = None
-    assert registered(endpoint) == [old.version]
-    assert answering(endpoint, old) == old.version
-    assert json.loads(open_storage(faulty_bucket).read("archives/current.json") or b"")["version"] == old.version
-    assert run(new, endpoint, faulty_bucket)[0] == new.version, "and the next try succeeds"
+    assert still_serves(server, old, in_service)
+
+
+def test_after_half_a_download_nothing_is_in_the_way_of_the_next_try(
+    run, refused, server, old, new, in_service, proxy: FaultyS3
+):
+    proxy.fault, proxy.only = faulty_s3.truncated, PRESIGNED
+    assert "could not download" in refused(new, server, in_service)
+    proxy.fault = None
+    assert still_serves(server, old, in_service)
+    run(new, server, in_service)
+    assert still_serves(server, new, in_service)

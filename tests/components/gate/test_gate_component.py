@@ -54,7 +54,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs the component; returns its outputs and its record."""
     monkeypatch.setenv(RUN_ID, "run-1")
 
-    def start(selected: Path, champion: Path, *, rules=LENIENT, against=NOT_WORSE, version: str = ""):
+    def start(selected: Path, champion: Path, *, rules=LENIENT, against=NOT_WORSE, version: str = "none"):
         decision = dsl.Artifact(name="decision", uri=str(tmp_path / "out/decision"))
         page = dsl.Markdown(name="page", uri=str(tmp_path / "out/page"))
         passed = gate.python_func(
@@ -141,6 +141,6 @@ def test_settings_out_of_range_are_one_line(run, tmp_path, capsys):
 
 def test_a_rule_cannot_break_the_table():
     reason = "plots.a|b is missing:\nno | such number"
-    page = as_markdown(Decision((Check("a|b", False, reason),)), champion="")
+    page = as_markdown(Decision((Check("a|b", False, reason),)), champion="none")
     *_, row = page.splitlines()
     assert row == r"| **refused** | plots.a\|b is missing: no \| such number |"

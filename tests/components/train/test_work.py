@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from places import ROOT
 from small_training import small_settings, weights_sha256, write_store
 
 from components.storage import open_storage
+from components.train.kept_checkpoints import drop_checkpoints
 from components.train.work import train_kept
 from glioscope.data import SliceStore
-from glioscope.errors import ConfigError, TrainingError
+from glioscope.errors import ConfigError, IntegrityError, TrainingError
 from glioscope.model_directory import load_model
 from glioscope.training import train
 
@@ -78,7 +80,10 @@ def test_killed_and_retried_elsewhere_it_ends_in_the_same_weights(store, tmp_pat
     alone = run(call(store, tmp_path / "pod-3" / "model", tmp_path / "other", train=long))
     assert alone.returncode == 0, alone.stderr
     assert weights_sha256(tmp_path / "pod-2" / "model") == weights_sha256(tmp_path / "pod-3" / "model")
-    assert open_storage(str(storage)).names("checkpoints/") == [], "the model is there, the copies are not needed"
+    kept = open_storage(str(storage)).names("checkpoints/")
+    assert kept, "the pod may die before its model is uploaded"
+    drop_checkpoints(str(storage), kept[0].rpartition("/")[0] + "/")
+    assert open_storage(str(storage)).names("checkpoints/") == []
 
 
 def interrupted(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -119,9 +124,34 @@ def test_with_damaged_copies_it_begins_anew_and_says_so(store, tmp_path, monkeyp
     for name in open_storage(str(storage)).names("checkpoints/"):
         file = storage / name
         file.write_bytes(file.read_bytes()[:-10])
-    train_here(store, tmp_path / "second", storage)
+    told = train_here(store, tmp_path / "second", storage)
     assert "warning: begins anew" in capsys.readouterr().err
+    assert told["resumed_from"] == 0
     assert (tmp_path / "second" / "model.json").is_file()
+
+
+def test_a_damaged_store_is_not_taken_for_a_damaged_checkpoint(store, tmp_path, monkeypatch):
+    storage = interrupted(store, tmp_path, monkeypatch)
+    broken = Path(shutil.copytree(store, tmp_path / "broken"))
+    shard = next((broken / "images").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(IntegrityError, match=shard.name):
+        train_here(broken, tmp_path / "second", storage)
+    assert open_storage(str(storage)).names("checkpoints/")
+
+
+def test_other_code_does_not_go_on_with_what_this_code_learnt(store, tmp_path, monkeypatch):
+    storage = interrupted(store, tmp_path, monkeypatch)
+    monkeypatch.setattr("components.train.work.git_revision", lambda folder: ("another", False))
+    assert train_here(store, tmp_path / "second", storage)["resumed_from"] == 0
+
+
+@pytest.mark.parametrize("prefix", ["", "checkpoints/", "archives/x/"])
+def test_nothing_but_checkpoints_is_dropped(prefix, tmp_path):
+    for name in ("checkpoints/a/1", "archives/x/1"):
+        open_storage(str(tmp_path)).write(name, b"")
+    drop_checkpoints(str(tmp_path), prefix)
+    assert len(open_storage(str(tmp_path)).names("")) == 2
 
 
 def test_a_storage_that_takes_no_checkpoint_stops_no_training(store, tmp_path, capsys):

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from fleet import HOSTS, Fleet
+from fleet import HOSTS, Clock, Fleet
 
+from serving.deployment import replicas
 from serving.ports import free_ports
 from serving.server import Server
 
@@ -31,6 +32,14 @@ def fleet(servers: Fleet) -> Fleet:
     """Both servers with the first version."""
     servers.begin()
     return servers
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that replicas are waited for."""
+    clock = Clock()
+    monkeypatch.setattr(replicas, "time", clock)
+    return clock
 
 
 def _at(host: str) -> dict[str, str]:

@@ -15,6 +15,21 @@ from serving.server import Server
 HOSTS = ["127.0.0.2", "127.0.0.3"]
 
 
+class Clock:
+    """Stands in for :mod:`time`: a minute of waiting passes at once."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds that were waited so far."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Wait so long."""
+        self.now += seconds
+
+
 class Fleet:
     """Servers at 127.0.0.2 and 127.0.0.3 with the same ports, and two versions to deploy to them.
 

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploying import default_version
-from fleet import Fleet
+from deploying import default_version as answering
+from fleet import HOSTS, Clock, Fleet
 
 from glioscope.errors import ConfigError, InputError, IntegrityError
+from serving import deploy as command
 from serving import shelf
 from serving.bucket import Bucket, BucketError
 from serving.deploy import deploy
-from serving.deployment.champion import default_archive
-from serving.deployment.steps import DeployError, Plan
+from serving.deployment.addresses import Resolve
+from serving.deployment.champion import default_archive, default_version
+from serving.deployment.smoke import SmokeTestError
+from serving.deployment.steps import Deploy, DeployError, Done, Plan
 from serving.mar import Mar, read_mar
 
 pytestmark = pytest.mark.slow
@@ -26,8 +29,11 @@ def url(bucket: str) -> str:
     return f"s3://{bucket}/archives"
 
 
-def from_bucket(fleet: Fleet, mar: Mar, url: str, **changes: object) -> dict[str, Any]:
-    return deploy(fleet.plan(mar, bucket=url, from_bucket=True, **changes), resolve=fleet.resolve)
+def from_bucket(
+    fleet: Fleet, mar: Mar, url: str, *, resolve: Resolve | None = None, settle_s: float = 0, **changes: object
+) -> dict[str, Any]:
+    plan = fleet.plan(mar, bucket=url, from_bucket=True, settle_s=settle_s, **changes)
+    return deploy(plan, resolve=resolve or fleet.resolve)
 
 
 def named(url: str) -> str | None:
@@ -41,7 +47,7 @@ def test_both_replicas_download_it_and_no_log_holds_the_key(
 ) -> None:
     result = from_bucket(fleet, fleet.second, url)
     assert (result["changed"], result["replicas"]) == (True, 2)
-    assert [default_version(server, fleet.scan) for server in fleet.servers] == [fleet.second.version] * 2
+    assert [answering(server, fleet.scan) for server in fleet.servers] == [fleet.second.version] * 2
     for server in fleet.servers:
         assert server.model_store is not None
         assert read_mar(server.model_store / fleet.second.stored_name("glioscope")).sha256 == fleet.second.sha256
@@ -141,12 +147,16 @@ def test_the_champion_is_what_answers_now(fleet: Fleet, url: str, store: Any, tm
     assert champion() == fleet.first.version
     assert read_mar(out).sha256 == fleet.first.sha256
     assert default_archive(management, url, "other", out, resolve=fleet.resolve) is None
+    assert default_version(management, "other", resolve=fleet.resolve) is None
+    assert default_version(management, "glioscope", resolve=fleet.resolve) == fleet.first.version
 
     api = fleet.apis[0]
     api.register(fleet.second.path.as_uri(), "glioscope")
     api.set_default("glioscope", fleet.second.version)
     with pytest.raises(InputError, match="different versions"):
         champion()
+    with pytest.raises(InputError, match=r"different versions.*Run the last deploy again"):
+        default_version(management, "glioscope", resolve=fleet.resolve)
     shelf.write_current(archives, shelf.Current.of(fleet.first, "glioscope"))
     assert champion() == fleet.first.version, "the bucket names what all of them last served"
 
@@ -154,6 +164,65 @@ def test_the_champion_is_what_answers_now(fleet: Fleet, url: str, store: Any, tm
 def test_nobody_to_ask_for_the_champion(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing listens there.*Start the server"):
         default_archive("http://127.0.0.1:1", "s3://bucket", "glioscope", tmp_path / "out.mar")
+    with pytest.raises(InputError, match=r"nothing listens there.*Start the server"):
+        default_version("http://127.0.0.1:1", "glioscope")
+
+
+def test_one_whose_name_was_cached_is_brought_along(fleet: Fleet, url: str, clock: Clock) -> None:
+    """127.0.0.3 started before the record was written, and the name service says so 40 s later."""
+
+    def resolve(host: str) -> list[str]:
+        return HOSTS if clock.now > 40 else HOSTS[:1]
+
+    assert from_bucket(fleet, fleet.second, url, resolve=resolve, settle_s=60)["replicas"] == 2
+    assert fleet.versions() == [[fleet.second.version]] * 2
+    assert 60 <= clock.now < 70
+    assert not from_bucket(fleet, fleet.second, url, settle_s=60)["changed"]
+    assert clock.now < 70, "nothing changed, so nobody is waited for"
+
+
+def test_a_name_that_is_lost_for_a_while_is_looked_up_again(fleet: Fleet, url: str, clock: Clock) -> None:
+    def resolve(host: str) -> list[str]:
+        return HOSTS[:1] if clock.now < 5 else [] if clock.now < 70 else HOSTS
+
+    with pytest.raises(DeployError, match=r"step replicas: replicas leads to no address any more.*run it again; ") as e:
+        from_bucket(fleet, fleet.second, url, resolve=resolve, settle_s=60)
+    assert str(e.value).endswith(f"; glioscope {fleet.first.version} goes on serving")
+    assert fleet.versions() == [[fleet.first.version]] * 2
+    assert named(url) is None
+    clock.now = 0
+    assert from_bucket(fleet, fleet.second, url, resolve=resolve, settle_s=80)["replicas"] == 2
+    assert fleet.versions() == [[fleet.second.version]] * 2
+
+
+def test_one_that_started_with_the_rejected_version_is_named(
+    fleet: Fleet, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.write_current(Bucket(url), shelf.Current.of(fleet.first, "glioscope"))
+    test, version = command.STEPS["smoke-test"], fleet.second.version
+
+    def rejecting(job: Deploy) -> Done:
+        if "127.0.0.3" in job.plan.management:
+            raise SmokeTestError("the label is wrong")
+        return test(job)
+
+    def resolve(host: str) -> list[str]:
+        if named(url) != version:
+            return HOSTS[:1]
+        if fleet.defaults()[1] != version:  # the pod starts
+            fleet.apis[1].register(fleet.second.path.as_uri(), "glioscope")
+            fleet.apis[1].scale("glioscope", version, 1)
+            fleet.apis[1].set_default("glioscope", version)
+        return HOSTS
+
+    monkeypatch.setitem(command.STEPS, "smoke-test", rejecting)
+    with pytest.raises(DeployError, match=r"step smoke-test: 127\.0\.0\.3: the label is wrong; ") as caught:
+        from_bucket(fleet, fleet.second, url, resolve=resolve)
+    first = fleet.first.version
+    late = f"glioscope {version} serves on 127.0.0.3: delete these pods: they start with {first}"
+    assert str(caught.value).endswith(f"; glioscope {first} goes on serving; {late}")
+    assert fleet.defaults() == [first, version]
+    assert named(url) == first
 
 
 def test_what_does_not_go_together(tmp_path: Path) -> None:
@@ -161,6 +230,27 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
         Plan(tmp_path / "one.mar", from_bucket=True)
     with pytest.raises(ConfigError, match="two places"):
         Plan(tmp_path / "one.mar", bucket="s3://b", from_bucket=True, model_store=tmp_path)
+    with pytest.raises(ConfigError, match="Give --settle with --from-bucket"):
+        Plan(tmp_path / "one.mar", bucket="s3://b", settle_s=60)
+
+
+@pytest.mark.parametrize(
+    ("management", "changes", "seconds"),
+    [
+        ("http://replicas:8081", {}, 60),
+        ("http://replicas:8081", {"settle_s": 5.0}, 5),
+        ("http://replicas:8081", {"from_bucket": False}, 0),
+        ("http://localhost:8081", {}, 0),
+        ("http://10.0.0.1:8081", {}, 0),
+        ("http://[fd00::1]:8081", {}, 0),
+        ("https://replicas", {}, 0),
+    ],
+)
+def test_only_a_name_may_lead_to_more_replicas_later(
+    tmp_path: Path, management: str, changes: dict[str, Any], seconds: float
+) -> None:
+    known: dict[str, Any] = {"bucket": "s3://b", "from_bucket": True}
+    assert Plan(tmp_path / "one.mar", management, **(known | changes)).settle == seconds
 
 
 def test_the_store_is_looked_at_first(fleet: Fleet, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 from deploying import default_version
-from fleet import Fleet
+from fleet import Clock, Fleet
 
-from glioscope.errors import ConfigError
 from serving import deploy as command
 from serving.deploy import deploy
-from serving.deployment.management import Management, ManagementError
-from serving.deployment.replicas import addresses, plans
+from serving.deployment.management import Management, ManagementError, NoAnswerError
 from serving.deployment.steps import Deploy, DeployError, Done, Plan, switch
 
 pytestmark = pytest.mark.slow
@@ -109,46 +106,60 @@ def test_one_that_goes_is_waited_for_no_longer(fleet: Fleet, capfd: pytest.Captu
     assert fleet.versions() == [[fleet.second.version]] * 2
 
 
-def test_one_that_never_answers_stops_the_deploy_before_anything_is_touched(fleet: Fleet) -> None:
+def test_one_that_never_answers_stops_the_deploy_before_anything_is_touched(fleet: Fleet, clock: Clock) -> None:
     fleet.hosts.append("127.0.0.4")
-    with pytest.raises(DeployError, match=r"step check: http://127\.0\.0\.4:\d+: no answer.*nothing was touched"):
-        deploy(fleet.plan(fleet.second, timeout=1.0), resolve=fleet.resolve)
+    reason = r"step check: http://127\.0\.0\.4:\d+: no answer.*kubectl get pods: remove or mend.*nothing was touched"
+    with pytest.raises(DeployError, match=reason):
+        deploy(fleet.plan(fleet.second), resolve=fleet.resolve)
     assert fleet.versions() == [[fleet.first.version]] * 2
+    assert clock.now >= 600, "it may be pulling a large image"
+
+
+Silence = Callable[[Callable[[], bool]], None]
 
 
 @pytest.fixture
-def no_servers(tmp_path: Path) -> dict[str, Any]:
-    """What a plan needs that is never carried out."""
-    return {"mar": tmp_path / "one.mar", "management": "http://replicas:8081", "inference": "http://endpoint:8080/x"}
+def silence(monkeypatch: pytest.MonkeyPatch) -> Silence:
+    """Has 127.0.0.3 give no answer to the smoke test while ``silent()``, as a pod that is ending."""
+    test = command.STEPS["smoke-test"]
+
+    def begin(silent: Callable[[], bool]) -> None:
+        def step(job: Deploy) -> Done:
+            if "127.0.0.3" in job.plan.management and silent():
+                raise NoAnswerError(f"{job.plan.management}: no answer")
+            return test(job)
+
+        monkeypatch.setitem(command.STEPS, "smoke-test", step)
+
+    return begin
 
 
-def test_every_replica_is_asked_at_its_own_address(no_servers: dict[str, Any]) -> None:
-    two = plans(Plan(**no_servers), lambda _: ["10.0.0.1", "fd00::1"])
-    assert {one: (plan.management, plan.inference) for one, plan in two.items()} == {
-        "10.0.0.1": ("http://10.0.0.1:8081", "http://10.0.0.1:8080/x"),
-        "fd00::1": ("http://[fd00::1]:8081", "http://[fd00::1]:8080/x"),
-    }
+def test_one_that_ends_meanwhile_is_left_out_once_its_name_is_gone(
+    fleet: Fleet, clock: Clock, silence: Silence, capfd: pytest.CaptureFixture[str]
+) -> None:
+    silence(lambda: True)
+
+    def resolve(host: str) -> list[str]:
+        return fleet.resolve(host) if clock.now < 90 else fleet.hosts[:1]
+
+    assert deploy(fleet.plan(fleet.second), resolve=resolve)["replicas"] == 1
+    assert fleet.defaults() == [fleet.second.version, fleet.first.version]
+    said = capfd.readouterr().err
+    assert said.count("127.0.0.3: gone, left out") == 1
+    assert said.count("waiting for it, 120 s at most") == 1
 
 
-def test_a_single_server_is_asked_as_it_was_given(no_servers: dict[str, Any]) -> None:
-    plan = Plan(**no_servers)
-    assert plans(plan, lambda _: ["10.0.0.1"]) == {"10.0.0.1": plan}
-    assert plans(plan, lambda _: []) == {"": plan}
-    secure = replace(plan, management="https://replicas")
-    assert plans(secure, lambda _: ["10.0.0.1", "10.0.0.2"]) == {"": secure}
-    # Another may come under its name while TorchServe downloads.
-    (moving,) = plans(replace(plan, bucket="s3://b", from_bucket=True), lambda _: ["10.0.0.1"]).values()
-    assert moving.management == "http://10.0.0.1:8081"
+def test_one_that_answers_again_gets_the_new_version(fleet: Fleet, clock: Clock, silence: Silence) -> None:
+    silence(lambda: clock.now < 30)
+    assert deploy(fleet.plan(fleet.second), resolve=fleet.resolve)["replicas"] == 2
+    assert fleet.versions() == [[fleet.second.version]] * 2
 
 
-def test_plans_for_a_single_server_are_refused(no_servers: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--from-bucket"):
-        plans(Plan(**no_servers, model_store=tmp_path), lambda _: ["10.0.0.1", "10.0.0.2"])
-    with pytest.raises(ConfigError, match="without TLS"):
-        plans(Plan(**no_servers | {"inference": "https://endpoint"}), lambda _: ["10.0.0.1", "10.0.0.2"])
-
-
-def test_addresses() -> None:
-    assert addresses("127.0.0.1") == ["127.0.0.1"]
-    assert addresses("localhost") == ["127.0.0.1"], "and not its address in IPv6 as another replica"
-    assert addresses("no-such-host.invalid") == []
+def test_one_that_stays_silent_under_its_name_takes_the_other_back(
+    fleet: Fleet, clock: Clock, silence: Silence
+) -> None:
+    silence(lambda: True)
+    with pytest.raises(DeployError, match=r"step smoke-test: http://127\.0\.0\.3:\d+: no answer; .* on 2 replicas"):
+        deploy(fleet.plan(fleet.second), resolve=fleet.resolve)
+    assert fleet.versions() == [[fleet.first.version]] * 2
+    assert 120 <= clock.now < 130
