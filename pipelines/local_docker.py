@@ -27,6 +27,9 @@ def docker_runner(out: Path, image: str, *, readable: str, writable: str) -> Any
     ConfigError
         There is no Docker Engine, or no such image.
     """
+    if "@" in image:
+        # KFP's runner would take the pods' variables in place of these containers'.
+        raise ConfigError("an image by its digest cannot be run here", where=image, hint="Give it by a tag")
     docker = _engine(image)
     from kfp import local  # noqa: PLC0415  (slow to import)
 

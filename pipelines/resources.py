@@ -8,6 +8,7 @@ from typing import Any
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
+from components.image import IMAGE
 from components.ingest import git_address
 from components.stage import RUN_ID
 
@@ -93,6 +94,8 @@ def equip(task: PipelineTask, *, gpus: Any = None) -> PipelineTask:
     if name in WITH_GIT:
         kubernetes.use_secret_as_env(task, GIT_SECRET, {key: key for key in GIT_KEYS}, optional=True)
     kubernetes.use_field_path_as_env(task, RUN_ID, _RUN_LABEL)
+    if "@" in IMAGE:
+        task.set_env_variable("GLIOSCOPE_IMAGE_DIGEST", IMAGE.rpartition("@")[2])
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.set_timeout(task, seconds=seconds)
     return task

@@ -152,6 +152,15 @@ def test_a_component_runs_in_it_as_its_user(tmp_path: Path) -> None:
     assert {path.stat().st_uid for path in written} == {10001}
 
 
+def test_lineage_in_it_names_the_lock_file() -> None:
+    said = run(
+        "python",
+        "-c",
+        "from glioscope.lineage import lineage; print(lineage(data_digest='', seed=0, parameters={})['lock_sha256'])",
+    )
+    assert said == hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
+
+
 def test_both_images_begin_with_the_same_stages() -> None:
     """Or a machine with both would install torch twice, and keep it twice."""
     begins = re.compile(

@@ -240,3 +240,5 @@ def test_a_registry_is_named_when_compiling(tmp_path: Path):
     pipeline = next(yaml.safe_load_all((tmp_path / "mine.yaml").read_text(encoding="utf-8")))
     images = {executor["container"]["image"] for executor in pipeline["deploymentSpec"]["executors"].values()}
     assert images == {"registry.example/us/glioscope-components@sha256:0"}
+    told = [executor["container"]["env"] for executor in pipeline["deploymentSpec"]["executors"].values()]
+    assert told == [[{"name": "GLIOSCOPE_IMAGE_DIGEST", "value": "sha256:0"}]] * len(STAGES), "lineage has it"

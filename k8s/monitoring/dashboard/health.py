@@ -17,9 +17,9 @@ def panels() -> list[Panel]:
             (f'up{{job="glioscope", {ENDPOINT}}}', "{{instance}}"),
             unit="none",
             words={"0": ("down", "red"), "1": ("up", "green")},
-            alerts=("GlioscopeDown",),
+            alerts=("GlioscopeDown", "GlioscopeAbsent"),
             nothing="none deployed",
-            about="Whether TorchServe's metrics port answers Prometheus. None at all: GlioscopeAbsent.",
+            about="Whether TorchServe's metrics port answers Prometheus.",
         ),
         number(
             "Server errors, 15 min",
