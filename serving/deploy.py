@@ -20,11 +20,12 @@ import typer
 
 from glioscope.errors import GlioscopeError
 from serving.bucket import BucketError
+from serving.deployment.addresses import Resolve, addresses
 from serving.deployment.job import DeployError, Done, Plan
 from serving.deployment.lock import locked
 from serving.deployment.management import ManagementError
 from serving.deployment.record import Record
-from serving.deployment.replicas import FAILURES, ReplicaError, Replicas, Resolve, addresses
+from serving.deployment.replicas import FAILURES, ReplicaError, Replicas
 from serving.deployment.smoke import smoke_scan
 from serving.deployment.steps import STEPS, Step, retire
 from serving.mar import read_mar
@@ -60,7 +61,8 @@ def deploy(plan: Plan, *, resolve: Resolve = addresses) -> dict[str, Any]:
         replicas, record = Replicas(plan, mar, fields, resolve), Record(plan, mar)
         try:
             first = replicas.find()
-            replicas.settle(record.look())
+            named = record.look()
+            replicas.settle(named)
         except (ManagementError, BucketError) as error:
             raise DeployError(f"deploy failed at step check: {error}; nothing was touched") from error
         previous = replicas.jobs[first[0]].before
@@ -71,13 +73,18 @@ def deploy(plan: Plan, *, resolve: Resolve = addresses) -> dict[str, Any]:
             if plan.bucket:
                 changed |= progress.run("record", record.write, _note).changed
                 # One that started before the record was written has the old version.
+                replicas.watch(plan.settle if changed else 0.0)
                 changed |= _bring_along(progress, replicas, STEPS, _look(progress, replicas))
         except _FAILURES as error:
             not_undone = record.put_back()
-            now = f"{replicas.roll_back()}{not_undone}"
+            start = mar.version if not_undone else named or "no model"
+            now = f"{replicas.roll_back(start)}{not_undone}"
             raise DeployError(f"deploy failed at step {progress.step}: {_reason(error)}; {now}") from error
         try:
-            changed |= progress.run("retire", partial(replicas.do, retire, list(replicas.jobs)), _note).changed
+            retired = progress.run("retire", partial(replicas.do, retire, list(replicas.jobs)), _note).changed
+            # The rest of a deploy that was killed before it had looked long enough
+            replicas.watch(plan.settle if retired and not changed else 0.0)
+            changed |= retired
             changed |= _bring_along(progress, replicas, STEPS | {"retire": retire}, _look(progress, replicas))
         except _FAILURES as error:
             now = f"{plan.name} {mar.version} serves. Run it again to retire the rest"
@@ -157,6 +164,15 @@ def _command(
         list[Path] | None, typer.Option("--scan", help="Scan for the smoke test; none: a synthetic subject")
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for any answer")] = Plan.timeout,
+    settle: Annotated[
+        float | None,
+        typer.Option(
+            "--settle",
+            min=0,
+            help="With --from-bucket: seconds to look for new replicas after the switch, as names are cached; "
+            "none: 60 where --management has a name",
+        ),
+    ] = None,
     keep_old: Annotated[bool, typer.Option("--keep-old", help="Leave the old versions registered")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout")] = False,
 ) -> None:
@@ -176,6 +192,7 @@ def _command(
             scan=tuple(scan or ()),
             timeout=timeout,
             keep_old=keep_old,
+            settle_s=settle,
         )
         result = deploy(plan)
     except (DeployError, GlioscopeError) as error:

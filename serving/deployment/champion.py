@@ -8,11 +8,31 @@ from urllib.parse import urlsplit
 from glioscope.errors import InputError
 from serving import shelf
 from serving.bucket import Bucket, BucketError
+from serving.deployment.addresses import Resolve, addresses, at
 from serving.deployment.management import Management, ManagementError
-from serving.deployment.replicas import Resolve, addresses, at
 from serving.mar import stored_name
 
 _TIMEOUT_S = 30.0
+
+
+def default_version(management: str, name: str, *, resolve: Resolve = addresses) -> str | None:
+    """The version that answers requests which name none; None where the server, or every replica, has no such model.
+
+    Parameters
+    ----------
+    management:
+        Address of TorchServe's management API, or of that of several replicas.
+    name:
+        Name of the model at the endpoint.
+    resolve:
+        Host name → its addresses.
+
+    Raises
+    ------
+    InputError
+        No server answers, or replicas answer with different versions.
+    """
+    return _only(_defaults(management, name, resolve), management)
 
 
 def default_archive(
@@ -25,6 +45,8 @@ def default_archive(
     resolve: Resolve = addresses,
 ) -> str | None:
     """Fetch the archive of the version that answers requests now.
+
+    Of several, which a deploy that was killed leaves behind, it is the one that the bucket names.
 
     Parameters
     ----------
@@ -55,7 +77,10 @@ def default_archive(
     store = Bucket(bucket, endpoint_url=endpoint_url)
     versions = _defaults(management, name, resolve)
     try:
-        version = _only(versions, store, management)
+        current = shelf.read_current(store, denied_is_missing=True) if len(versions) > 1 else None
+        if current is not None and current.version in versions:
+            versions = {current.version}
+        version = _only(versions, management)
         if version is not None:
             shelf.take(store, stored_name(name, version), version, out)
     except BucketError as error:
@@ -80,12 +105,8 @@ def _defaults(management: str, name: str, resolve: Resolve) -> set[str]:
     return {version for version in versions if version is not None}
 
 
-def _only(versions: set[str], store: Bucket, management: str) -> str | None:
-    """The one version; of several, which a deploy that was killed leaves behind, the one that the bucket names."""
+def _only(versions: set[str], management: str) -> str | None:
     if len(versions) < 2:
         return next(iter(versions), None)
-    current = shelf.read_current(store, denied_is_missing=True)
-    if current is not None and current.version in versions:
-        return current.version
     said = f"replicas answer with different versions: {', '.join(sorted(versions))}"
     raise InputError(said, where=management, hint="Run the last deploy again", code="endpoint")

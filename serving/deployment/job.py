@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from glioscope.errors import ConfigError
 from serving.deployment.management import Management, Version
 from serving.mar import Mar
+
+_NAME_CACHE_S = 60.0
 
 
 class DeployError(Exception):
@@ -44,6 +48,9 @@ class Plan:
         Scan for the smoke test; empty: a synthetic subject.
     timeout:
         Seconds to wait for any one answer.
+    settle_s:
+        Seconds to go on looking for new replicas once the bucket's record is written, as name services answer from a
+        cache; None: 60 where ``management`` has a name for its host, which may get more addresses, or else 0.
     """
 
     mar: Path
@@ -59,6 +66,7 @@ class Plan:
     scan: tuple[Path, ...] = ()
     timeout: float = 300.0
     keep_old: bool = False
+    settle_s: float | None = None
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what does not go together."""
@@ -66,6 +74,17 @@ class Plan:
             raise ConfigError("no bucket to register from", hint="Give --bucket with --from-bucket")
         if self.from_bucket and self.model_store is not None:
             raise ConfigError("the archive cannot come from two places", hint="Give --from-bucket or --model-store")
+        if self.settle_s and not self.from_bucket:
+            raise ConfigError("no replicas start by what a bucket names", hint="Give --settle with --from-bucket")
+
+    @property
+    def settle(self) -> float:
+        """Seconds to go on looking for new replicas, as ``settle_s`` says."""
+        if self.settle_s is not None:
+            return self.settle_s
+        parts = urlsplit(self.management)
+        fixed = parts.scheme != "http" or parts.hostname in (None, "localhost") or _is_literal(str(parts.hostname))
+        return 0.0 if fixed or not self.from_bucket else _NAME_CACHE_S
 
 
 @dataclass(frozen=True)
@@ -93,3 +112,11 @@ class Deploy:
     def registered(self) -> Version | None:
         """The new version, where TorchServe knows it."""
         return self.server.versions(self.plan.name).get(self.mar.version)
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

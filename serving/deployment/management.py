@@ -20,6 +20,10 @@ class ManagementError(Exception):
     """TorchServe refused an order, or did not answer; the message is one line."""
 
 
+class NoAnswerError(ManagementError):
+    """TorchServe did not answer."""
+
+
 @dataclass(frozen=True)
 class Version:
     """A registered version of a model.
@@ -109,7 +113,7 @@ class Management:
             reason = " ".join(str(error).split())
             known = {"refused": "nothing listens there", "Failed to resolve": "there is no such host"}
             said = next((words for sign, words in known.items() if sign in reason), reason[:200])
-            raise ManagementError(f"{self.url}: no answer: {said}") from error
+            raise NoAnswerError(f"{self.url}: no answer: {said}") from error
         if answer.status_code == 404 and missing is not None:
             return missing
         if not answer.ok:

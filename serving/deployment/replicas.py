@@ -6,68 +6,38 @@ what one answers is never taken for another's.
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from glioscope.errors import ConfigError, GlioscopeError
 from serving.bucket import BucketError
 from serving.client import EndpointError
+from serving.deployment.addresses import Resolve, plans
 from serving.deployment.job import Deploy, Done, Plan
-from serving.deployment.management import Management, ManagementError
+from serving.deployment.management import Management, ManagementError, NoAnswerError
 from serving.deployment.smoke import SmokeTestError
 from serving.deployment.steps import roll_back
 from serving.mar import Mar
 
-Resolve = Callable[[str], list[str]]
 FAILURES = (ManagementError, EndpointError, SmokeTestError, BucketError, GlioscopeError, OSError)
 """What a step may raise."""
 
 _LOOK_S = 0.5
-_START_S = 120.0
+# A pod may be pulling a large image.
+_START_S = 600.0
+# The pod's grace period, and the time for which its name may be cached.
+_END_S = 120.0
+_NAME_S = 30.0
+_MEND = "kubectl get pods: remove or mend the one that does not start"
 
 
 class ReplicaError(Exception):
     """A step failed on one of several replicas; the message is one line that begins with its address."""
-
-
-def addresses(host: str) -> list[str]:
-    """The addresses of a host: IPv4 where it has any, as one replica may have one of each; none for an unknown name."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return []
-    ip4 = {address[0] for family, *_, address in found if family == socket.AF_INET}
-    return sorted(map(str, ip4 or {address[0] for *_, address in found}))
-
-
-def plans(plan: Plan, resolve: Resolve) -> dict[str, Plan]:
-    """A plan for every replica, by its address.
-
-    One server is asked as it was given, name and all. Only where the archive comes from the bucket a name stands for
-    its address, as another replica may appear under it while the deploy runs.
-
-    Raises
-    ------
-    ConfigError
-        There are several, and the plan is one for a single server.
-    """
-    parts = urlsplit(plan.management)
-    found = resolve(parts.hostname or "") if parts.scheme == "http" else []
-    if not found or found == [parts.hostname] or (len(found) == 1 and not plan.from_bucket):
-        return {found[0] if found else "": plan}
-    if len(found) > 1 and plan.model_store is not None:
-        reason = f"is {len(found)} servers, and each has a model store of its own"
-        raise ConfigError(reason, where=plan.management, hint="Give --from-bucket in place of --model-store")
-    if urlsplit(plan.inference).scheme != "http":
-        hint = "Give --inference http://HOST:PORT; the replicas' own addresses take the place of HOST"
-        raise ConfigError("replicas are tested one by one, without TLS", where=plan.inference, hint=hint)
-    return {one: replace(plan, management=at(plan.management, one), inference=at(plan.inference, one)) for one in found}
 
 
 class Replicas:
@@ -82,26 +52,48 @@ class Replicas:
     def __init__(self, plan: Plan, mar: Mar, fields: Mapping[str, Path], resolve: Resolve) -> None:
         self._plan, self._mar, self._fields, self._resolve = plan, mar, fields, resolve
         self.jobs: dict[str, Deploy] = {}
+        self._watched_until = 0.0
+        self._by_record: set[str] | None = None
+
+    def watch(self, seconds: float) -> None:
+        """The bucket names the new version now: have :meth:`find` go on looking for so long, as names are cached."""
+        if seconds:
+            print(f"looking for {seconds:.0f} s for replicas that start meanwhile …", file=sys.stderr, flush=True)
+        self._watched_until = time.monotonic() + seconds
+        self._by_record = self._by_record or set()
 
     def find(self) -> list[str]:
         """Take in the replicas that were not known yet, and return their addresses.
 
-        One of several that does not answer is waited for, two minutes at most and while its name leads to it: it may be
-        starting.
+        One of several that does not answer is waited for, ten minutes at most and while its name leads to it: it may be
+        starting. A name that leads nowhere any more is looked up again, for half a minute at least.
 
         Raises
         ------
         ManagementError
-            One does not answer.
+            One does not answer, or the name leads nowhere any more.
         ConfigError
             As :func:`plans`.
         """
-        there = plans(self._plan, self._resolve)
-        if self.jobs and "" in there:  # a name that does not resolve now did before
-            return []
+        began = time.monotonic()
+        while True:
+            there, now = plans(self._plan, self._resolve), time.monotonic()
+            if not self.jobs or "" in self.jobs or "" not in there:
+                fresh = self._take_in(there)
+                if fresh or now >= self._watched_until:
+                    return fresh
+            elif now >= max(self._watched_until, began + _NAME_S):
+                host = urlsplit(self._plan.management).hostname
+                said = f"{host} leads to no address any more, so replicas may be missing"
+                raise ManagementError(f"{said}. Check the name service, and run it again")
+            time.sleep(_LOOK_S)
+
+    def _take_in(self, there: Mapping[str, Plan]) -> list[str]:
         fresh = {one: self._join(one, plan) for one, plan in there.items() if one not in self.jobs}
         joined = {one: job for one, job in fresh.items() if job is not None}
         self.jobs |= joined
+        if self._by_record is not None:
+            self._by_record |= {one for one, job in joined.items() if job.before == self._mar.version}
         if not self.jobs:
             raise ManagementError(f"{self._plan.management}: no replica is left")
         return list(joined)
@@ -133,6 +125,9 @@ class Replicas:
     def do(self, step: Callable[[Deploy], Done], on: Iterable[str]) -> Done:
         """Take one step on these replicas, one after the other. One that fails because it is gone is left out.
 
+        One of several that stops answering is tried again, for two minutes at most: a pod that ends keeps its name for
+        a while.
+
         Raises
         ------
         ReplicaError
@@ -143,41 +138,90 @@ class Replicas:
         done: dict[str, Done] = {}
         for one in [one for one in on if one in self.jobs]:
             try:
-                done[one] = step(self.jobs[one])
+                result = self._take(step, one)
             except FAILURES as error:
-                if self._is_gone(one):
-                    print(f"{one}: gone, left out", file=sys.stderr)
-                    del self.jobs[one]
-                elif len(self.jobs) == 1:
+                if len(self.jobs) == 1:
                     raise
-                else:
-                    where = "" if one in str(error) else f"{one}: "
-                    raise ReplicaError(f"{where}{error}") from error
+                where = "" if one in str(error) else f"{one}: "
+                raise ReplicaError(f"{where}{error}") from error
+            if result is None:
+                print(f"{one}: gone, left out", file=sys.stderr)
+                del self.jobs[one]
+            else:
+                done[one] = result
         changed = any(result.changed for result in done.values())
         return Done(_together({one: result.note for one, result in done.items()}), changed)
 
-    def roll_back(self) -> str:
-        """Put all of them back as they were before the deploy; returns a clause on what serves now."""
-        return _together({one: roll_back(job) for one, job in self.jobs.items()})
+    def _take(self, step: Callable[[Deploy], Done], one: str) -> Done | None:
+        job, until = self.jobs[one], 0.0
+        while True:
+            try:
+                return step(job)
+            except FAILURES as error:
+                if self._is_gone(one):
+                    return None
+                if job.plan is self._plan or not _is_silence(error) or (until and time.monotonic() > until):
+                    raise
+                if not until:
+                    until = _wait(error, _END_S)
+                time.sleep(_LOOK_S)
+
+    def roll_back(self, start: str) -> str:
+        """Put all of them back as they were before the deploy; returns a clause on what serves now.
+
+        Parameters
+        ----------
+        start:
+            The version that a replica starts with now, by the bucket. One that started while the bucket named the new
+            version has no other to go back to.
+        """
+        late = [one for one in self.jobs if one in (self._by_record or ()) and start != self._mar.version]
+        done = {one: roll_back(job) for one, job in self.jobs.items() if one not in late}
+        there = {one: note for one, note in done.items() if not self._is_gone(one)}
+        said = [_together(there)] if there else []
+        if late:
+            rejected = f"{self._plan.name} {self._mar.version} serves on {', '.join(late)}"
+            said.append(f"{rejected}: delete these pods: they start with {start}")
+        return "; ".join(said) or "no replica is left"
 
     def _join(self, one: str, plan: Plan) -> Deploy | None:
         server = Management(plan.management, timeout=plan.timeout)
-        until = time.monotonic() + min(_START_S, plan.timeout)
+        until = 0.0
         while True:
             try:
                 before, known = server.default(plan.name), server.versions(plan.name).get(self._mar.version)
-            except ManagementError:
-                if plan is self._plan or time.monotonic() > until:
+            except ManagementError as error:
+                if plan is self._plan:
                     raise
                 if self._is_gone(one):
                     return None
+                if until and time.monotonic() > until:
+                    raise ManagementError(f"{error}. {_MEND}") from error
+                if not until:
+                    until = _wait(error, _START_S)
                 time.sleep(_LOOK_S)
             else:
                 return Deploy(plan, self._mar, self._fields, server, before, known)
 
     def _is_gone(self, one: str) -> bool:
-        there = plans(self._plan, self._resolve)
+        try:
+            there = plans(self._plan, self._resolve)
+        except ConfigError:  # of another that appeared
+            return False
         return "" not in there and one not in there
+
+
+def _wait(error: BaseException, seconds: float) -> float:
+    """Say that an answer is waited for; returns until when."""
+    print(f"{error}; waiting for it, {seconds:.0f} s at most …", file=sys.stderr, flush=True)
+    return time.monotonic() + seconds
+
+
+def _is_silence(error: BaseException) -> bool:
+    """Whether it came of a server that does not answer, or that says it is ending."""
+    if isinstance(error, EndpointError):
+        return error.status == 0 or error.code == "stopping"
+    return isinstance(error, NoAnswerError)
 
 
 def _together(said: Mapping[str, str]) -> str:
@@ -187,11 +231,3 @@ def _together(said: Mapping[str, str]) -> str:
     if len(notes := set(said.values())) == 1:
         return f"{notes.pop()}, on {len(said)} replicas"
     return "; ".join(f"{note} on {', '.join(one for one in said if said[one] == note)}" for note in sorted(notes))
-
-
-def at(url: str, address: str) -> str:
-    """``url`` with ``address`` for its host."""
-    parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
-    host = f"[{address}]" if ":" in address else address
-    return urlunsplit(parts._replace(netloc=f"{host}{port}"))
