@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.champion.work import ARCHIVES, NONE
+from components.champion.work import ARCHIVES
 from components.deploy.scan import scan_for
 from components.storage import open_storage
 from glioscope.errors import OutputError
 from serving.deploy import deploy
-from serving.deployment.champion import default_version
+from serving.deployment.champion import default_versions
 from serving.deployment.steps import DeployError, Plan
 from serving.mar import read_mar
 
@@ -34,7 +34,7 @@ def deploy_archive(
     if not in_bucket or not management:
         open_storage(storage).send(f"{ARCHIVES}/{read.stored_name('glioscope')}", mar)
     if management:
-        _require_unchanged(management, {champion, NONE, read.version})
+        _require_unchanged(management, {champion, read.version})
     else:
         return {"version": read.version, "previous": None, "deployed": False, "seconds": {}}
     try:
@@ -56,8 +56,12 @@ def deploy_archive(
 
 
 def _require_unchanged(management: str, known: set[str]) -> None:
-    """Refuse to replace a version that the gate has not seen: somebody deployed while this run was training."""
-    now = default_version(management, "glioscope") or NONE
-    if now not in known:
+    """Refuse to replace a version that the gate has not seen: somebody deployed while this run was training.
+
+    Replicas with different versions that are known are those of a deploy that was killed, which this one finishes.
+    """
+    unknown = sorted(default_versions(management, "glioscope") - known)
+    if unknown:
         hint = "Run the pipeline again: unchanged stages are cached, and the gate compares with what serves now"
-        raise OutputError(f"version {now} was deployed meanwhile; nothing was touched", where=management, hint=hint)
+        what = f"version {', '.join(unknown)} was deployed meanwhile; nothing was touched"
+        raise OutputError(what, where=management, hint=hint)

@@ -15,26 +15,6 @@ from serving.mar import stored_name
 _TIMEOUT_S = 30.0
 
 
-def default_version(management: str, name: str, *, resolve: Resolve = addresses) -> str | None:
-    """The version that answers requests which name none; None where the server, or every replica, has no such model.
-
-    Parameters
-    ----------
-    management:
-        Address of TorchServe's management API, or of that of several replicas.
-    name:
-        Name of the model at the endpoint.
-    resolve:
-        Host name → its addresses.
-
-    Raises
-    ------
-    InputError
-        No server answers, or replicas answer with different versions.
-    """
-    return _only(_defaults(management, name, resolve), management)
-
-
 def default_archive(
     management: str,
     bucket: str,
@@ -75,7 +55,7 @@ def default_archive(
         ``out`` cannot be written.
     """
     store = Bucket(bucket, endpoint_url=endpoint_url)
-    versions = _defaults(management, name, resolve)
+    versions = default_versions(management, name, resolve)
     try:
         current = shelf.read_current(store, denied_is_missing=True) if len(versions) > 1 else None
         if current is not None and current.version in versions:
@@ -88,8 +68,16 @@ def default_archive(
     return version
 
 
-def _defaults(management: str, name: str, resolve: Resolve) -> set[str]:
-    """The default versions of all replicas that answer; one without a model answers nothing yet."""
+def default_versions(management: str, name: str, resolve: Resolve = addresses) -> set[str]:
+    """The versions that answer requests which name none, of all replicas that answer; empty where none has the model.
+
+    More than one is what a deploy that was killed leaves behind. ``resolve`` makes addresses of a host's name.
+
+    Raises
+    ------
+    InputError
+        No server answers.
+    """
     parts = urlsplit(management)
     found = resolve(parts.hostname or "") if parts.scheme == "http" else []
     urls = [management] if len(found) < 2 else [at(management, one) for one in found]

@@ -12,6 +12,7 @@ import requests
 
 CONNECT_S = 5.0
 _LOOK_S = 0.25
+_NO_MODEL = re.compile(r'"type":\s*"Model(Version)?NotFoundException"')
 _BATCH_DELAY_MS = 100
 _QUERY = re.compile(r"""(https?://[^\s?"]+)\?[^\s"]*""")
 
@@ -114,7 +115,8 @@ class Management:
             known = {"refused": "nothing listens there", "Failed to resolve": "there is no such host"}
             said = next((words for sign, words in known.items() if sign in reason), reason[:200])
             raise NoAnswerError(f"{self.url}: no answer: {said}") from error
-        if answer.status_code == 404 and missing is not None:
+        # Any other 404 is somebody else's: a wrong address must not be taken for a server without models.
+        if answer.status_code == 404 and missing is not None and _NO_MODEL.search(answer.text):
             return missing
         if not answer.ok:
             raise ManagementError(f"{method} {address}: HTTP {answer.status_code}: {_message(answer)}")

@@ -150,6 +150,11 @@ def test_no_server_ends_the_run_before_hours_of_training(refused, storage):
     assert "Start " in line, "what to do"
 
 
+def test_an_address_that_is_not_the_management_s_is_no_empty_server(refused, endpoint, storage):
+    line = refused(f"{endpoint.management_url}/else", storage)
+    assert "HTTP 404" in line
+
+
 def test_an_archive_that_is_missing_broken_or_another_is_never_measured(refused, endpoint, storage, mar, other):
     management, where = serve(endpoint, mar), f"{storage}/archives/{mar.stored_name('glioscope')}: "
     line = refused(management, storage)

@@ -16,7 +16,7 @@ from serving import shelf
 from serving.bucket import Bucket, BucketError
 from serving.deploy import deploy
 from serving.deployment.addresses import Resolve
-from serving.deployment.champion import default_archive, default_version
+from serving.deployment.champion import default_archive, default_versions
 from serving.deployment.smoke import SmokeTestError
 from serving.deployment.steps import Deploy, DeployError, Done, Plan
 from serving.mar import Mar, read_mar
@@ -147,16 +147,18 @@ def test_the_champion_is_what_answers_now(fleet: Fleet, url: str, store: Any, tm
     assert champion() == fleet.first.version
     assert read_mar(out).sha256 == fleet.first.sha256
     assert default_archive(management, url, "other", out, resolve=fleet.resolve) is None
-    assert default_version(management, "other", resolve=fleet.resolve) is None
-    assert default_version(management, "glioscope", resolve=fleet.resolve) == fleet.first.version
+    assert default_versions(management, "other", resolve=fleet.resolve) == set()
+    assert default_versions(management, "glioscope", resolve=fleet.resolve) == {fleet.first.version}
 
     api = fleet.apis[0]
     api.register(fleet.second.path.as_uri(), "glioscope")
     api.set_default("glioscope", fleet.second.version)
     with pytest.raises(InputError, match="different versions"):
         champion()
-    with pytest.raises(InputError, match=r"different versions.*Run the last deploy again"):
-        default_version(management, "glioscope", resolve=fleet.resolve)
+    assert default_versions(management, "glioscope", resolve=fleet.resolve) == {
+        fleet.first.version,
+        fleet.second.version,
+    }
     shelf.write_current(archives, shelf.Current.of(fleet.first, "glioscope"))
     assert champion() == fleet.first.version, "the bucket names what all of them last served"
 
@@ -165,7 +167,7 @@ def test_nobody_to_ask_for_the_champion(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing listens there.*Start the server"):
         default_archive("http://127.0.0.1:1", "s3://bucket", "glioscope", tmp_path / "out.mar")
     with pytest.raises(InputError, match=r"nothing listens there.*Start the server"):
-        default_version("http://127.0.0.1:1", "glioscope")
+        default_versions("http://127.0.0.1:1", "glioscope")
 
 
 def test_one_whose_name_was_cached_is_brought_along(fleet: Fleet, url: str, clock: Clock) -> None:
