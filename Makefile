@@ -7,7 +7,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format serve images pipeline bench lock clean
+.PHONY: help setup demo test e2e lint format serve images pipeline bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ demo: setup ## from nothing to a served model: phantom, three networks, gate, To
 
 test: setup lint ## the whole default test suite, linters included
 	pytest
+
+e2e: setup ## the pipeline from a DVC revision to an endpoint, in processes and containers; needs an S3 store (AWS_…) and Docker
+	pytest -s tests/e2e
 
 lint: setup ## ruff, mypy and the import contracts
 	ruff check .
