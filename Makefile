@@ -10,7 +10,7 @@ REVISION = $(shell git describe --always --dirty --exclude '*' 2>/dev/null || ec
 .PHONY: help setup demo test e2e lint format serve images pipeline bench lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.complete ## make .venv and install everything that is pinned in requirements.lock
 
