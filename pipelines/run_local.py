@@ -85,7 +85,7 @@ def _outcome(storage: str) -> dict[str, Any]:
     name = f"runs/{os.environ[RUN_ID]}/outcome.json"
     content = open_storage(storage).read(name)
     if content is None:
-        hint = "See the lines of `notify` above; the storage may be down"
+        hint = "See what `notify` said in OUT/run.log; the storage may be down"
         raise GlioscopeError("the exit handler left no outcome", where=name, hint=hint)
     outcome: dict[str, Any] = json.loads(content)
     return outcome
@@ -141,8 +141,11 @@ def _command(
     except GlioscopeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(BAD_INPUT) from error
-    for file in sorted(out.rglob("executor_output.json")):
+    newest = max(out.glob("glioscope-*"), key=lambda folder: folder.stat().st_mtime)
+    for file in sorted(newest.rglob("executor_output.json")):
         print(f"outputs: {file.parent}")
+    for file in sorted(newest.rglob("selected/report.html")):
+        print(f"report of the selected model: {file}")
     print(f"{outcome['outcome']}: " + ("; ".join(outcome["reasons"]) or "no objections"))
     if as_json:
         print(json.dumps(outcome))
