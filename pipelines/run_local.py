@@ -141,7 +141,7 @@ def _command(
     except GlioscopeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(BAD_INPUT) from error
-    newest = max(out.glob("glioscope-*"), key=lambda folder: folder.stat().st_mtime)
+    newest = max(out.glob("glioscope-*"), key=lambda folder: folder.stat().st_mtime, default=out)
     for file in sorted(newest.rglob("executor_output.json")):
         print(f"outputs: {file.parent}")
     for file in sorted(newest.rglob("selected/report.html")):
