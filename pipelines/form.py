@@ -85,10 +85,10 @@ def values_of(params: Params) -> dict[str, Any]:
     for model in ARCHITECTURES:
         filled |= {f"networks_{model}_{name}": value for name, value in plain["networks"][model].items()}
     known = fields()
-    return {name: as_given(known[name], value) for name, value in filled.items()}
+    return {name: _as_given(known[name], value) for name, value in filled.items()}
 
 
-def as_given(field: Field, value: Any) -> Any:
+def _as_given(field: Field, value: Any) -> Any:
     """A value as the form takes it: text for a field that may be empty."""
     if field.kind is list:
         return _without_none(value)

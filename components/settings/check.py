@@ -74,6 +74,6 @@ def groups() -> dict[str, Any]:
 
 def _check_models(models: list[Any]) -> None:
     known = get_args(Architecture)
-    if not models or len(set(models)) != len(models) or not set(models) <= set(known):
+    if not models or any(model not in known or models.count(model) > 1 for model in models):
         hint = f"Give one or more of {', '.join(known)}, each once"
         raise ConfigError(f"models: {models} cannot be trained", where="the form", hint=hint)

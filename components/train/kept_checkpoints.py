@@ -14,8 +14,8 @@ from glioscope.errors import GlioscopeError
 _FOLDER = "checkpoints/"
 
 
-class KeptCheckpoints:
-    """Copies of one training's checkpoints, under ``prefix`` of the storage.
+def prefix_of(architecture: str, identity: dict[str, Any]) -> str:
+    """Where the copies of a training lie in the storage.
 
     Parameters
     ----------
@@ -23,27 +23,25 @@ class KeptCheckpoints:
         What makes two trainings the same: only with the same code, settings and data are the copies found again, be it
         by a retried pod or by another run of the pipeline.
     """
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{_FOLDER}{architecture}-{digest[:16]}/"
 
-    def __init__(self, storage: Storage, architecture: str, identity: dict[str, Any]) -> None:
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-        self._storage, self.prefix = storage, f"{_FOLDER}{architecture}-{digest[:16]}/"
 
-    @classmethod
-    def at(cls, storage: Storage, prefix: str) -> KeptCheckpoints:
-        """The copies under a prefix that is known."""
-        kept = cls.__new__(cls)
-        kept._storage, kept.prefix = storage, prefix
-        return kept
+class KeptCheckpoints:
+    """Copies of one training's checkpoints, under ``prefix`` of the storage (:func:`prefix_of`)."""
+
+    def __init__(self, storage: Storage, prefix: str) -> None:
+        self._storage, self._prefix = storage, prefix
 
     def bring(self, folder: Path) -> int:
         """Copy what is kept into ``folder``; returns how many files that were."""
-        names = self._storage.names(self.prefix)
-        return sum(self._storage.fetch(name, folder / name.removeprefix(self.prefix)) for name in names)
+        names = self._storage.names(self._prefix)
+        return sum(self._storage.fetch(name, folder / name.removeprefix(self._prefix)) for name in names)
 
     def keep(self, file: Path) -> None:
         """Copy one checkpoint to the storage. If that fails, training goes on: a warning, and a later one is tried."""
         try:
-            self._storage.send(self.prefix + file.name, file)
+            self._storage.send(self._prefix + file.name, file)
         except (GlioscopeError, OSError) as error:
             print(f"warning: this checkpoint is not kept: {error}", file=sys.stderr, flush=True)
 

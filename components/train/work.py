@@ -10,7 +10,7 @@ from typing import Any, cast
 from components.groups import unpacked
 from components.storage import open_storage
 from components.threads import as_many_threads_as_cores
-from components.train.kept_checkpoints import KeptCheckpoints
+from components.train.kept_checkpoints import KeptCheckpoints, prefix_of
 from glioscope.config import ARCHITECTURES, Architecture, NetworkParams, TrainParams
 from glioscope.data import SliceStore
 from glioscope.errors import ConfigError, GlioscopeError, IntegrityError, TrainingError
@@ -58,18 +58,18 @@ def train_kept(
     same_run = identity(SliceStore.open(store, verify=False), settings, processes=processes)
     # A mended network must not go on with what the one before it learnt.
     code = {"software": software(), "git_revision": git_revision(Path.cwd())[0]}
-    kept = KeptCheckpoints(open_storage(storage), architecture, same_run | code)
-    found = _brought(kept, checkpoint_folder(out))
+    prefix = prefix_of(architecture, same_run | code)
+    found = _brought(KeptCheckpoints(open_storage(storage), prefix), checkpoint_folder(out))
     if found:
         print(f"goes on from the checkpoint of an earlier try, kept in {storage}", file=sys.stderr, flush=True)
-    _run((store, settings, out, architecture, storage, kept.prefix, pushgateway), processes)
+    _run((store, settings, out, architecture, storage, prefix, pushgateway), processes)
     description = read_description(out)
     facts = {name: description.training[name] for name in ("epochs", "best_epoch", "validation_loss")}
     facts["validation_f1_macro"] = description.training["validation_f1_macro"]
     return (
         {"architecture": architecture, "weights_sha256": description.weights_sha256, "resumed_from": found}
         | facts
-        | {"checkpoints": kept.prefix}
+        | {"checkpoints": prefix}
     )
 
 
@@ -118,7 +118,7 @@ def _train(  # noqa: PLR0917 - called with one tuple, here or in another process
     pushgateway: str,
 ) -> None:
     as_many_threads_as_cores()
-    kept = KeptCheckpoints.at(open_storage(storage), kept_in)
+    kept = KeptCheckpoints(open_storage(storage), kept_in)
     try:
         train(
             SliceStore.open(store),

@@ -71,6 +71,7 @@ def test_kubeflow_s_floats_are_whole_numbers():
         ({"prepare_parts": 1.5}, "prepare_parts"),
         ({"data_repository": "https://me:secret@host/scans.git"}, "credentials"),
         ({"models": []}, "models: [] cannot be trained"),
+        ({"models": [{}]}, "cannot be trained"),
         ({"models": ["gp_unet", "gp_unet"]}, "each once"),
         ({"models": ["resnet"]}, "Give one or more of gp_unet"),
     ],
