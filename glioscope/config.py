@@ -19,8 +19,10 @@ Architecture = Literal["gp_unet", "gp_shuffle_unet", "gp_recon_resnet"]
 Kind = Literal["brats", "figshare", "manifest"]
 Normalisation = Literal["max", "median"]
 Pooling = Literal["max", "lse", "top_k", "top_fraction"]
-PoolRegion = Literal["all", "tissue"]
+PoolRegion = Literal["all", "tissue", "inner"]
 Norm = Literal["none", "batch"]
+Keep = Literal["best", "last"]
+Loss = Literal["auto", "cross_entropy", "one_vs_rest"]
 
 
 class Settings(BaseModel):
@@ -94,8 +96,10 @@ class TrainParams(Settings):
     schedule: Literal["constant", "one_cycle", "cosine"] | None = Field(None, description="Learning-rate schedule")
     clip_value: float | None = Field(None, ge=0, description="Clip each gradient to ± this; 0: off")
     clip_norm: float | None = Field(None, ge=0, description="Clip the gradient's norm; 0: off")
+    loss: Loss | None = Field(None, description="auto: one_vs_rest where no class is tumour-free, else cross_entropy")
     class_weights: bool | None = Field(None, description="Balanced class weights in the loss")
     ema: float | None = Field(None, ge=0, lt=1, description="Decay of the averaged weights; 0: off")
+    keep: Keep | None = Field(None, description="Weights kept: best by validation loss (paper), or last")
     patience: int | None = Field(
         None, ge=0, description="Stop after so many epochs without a better validation; 0: off"
     )
@@ -107,10 +111,17 @@ class TrainParams(Settings):
     views: int | None = Field(None, ge=1, le=2, description="2: decide from a slice and itself turned, in training")
     norm: Norm | None = Field(None, description="Normalisation layers added to GP-UNet: none (paper) or batch")
     pooling: Pooling | None = Field(None, description="How the heatmap becomes logits; max is the paper's head")
-    pool_region: PoolRegion | None = Field(None, description="Where evidence may lie: all pixels (paper) or tissue")
+    pool_region: PoolRegion | None = Field(
+        None,
+        description="Where evidence counts: all pixels (paper), tissue, or inner: without its rim, the skull",
+    )
     pool_fraction: float | None = Field(None, gt=0, le=1, description="top_fraction: share of the pixels averaged")
     pool_k: int | None = Field(None, ge=1, description="top_k: number of pixels averaged")
     pool_sharpness: float | None = Field(None, gt=0, description="lse: sharpness, towards max as it grows")
+    guide: float | None = Field(
+        None, ge=0, le=0.5, description="Radius of the heatmap's filter along edges, share of the side; 0: off (paper)"
+    )
+    mirror: bool | None = Field(None, description="Decide from the mean of four mirror images, outside training")
 
 
 class EvaluateParams(Settings):

@@ -22,6 +22,7 @@ from glioscope.drift import drift_score
 from glioscope.errors import InputError
 from glioscope.heatmap import evidence, to_mask
 from glioscope.model_directory import ModelDescription, load_model
+from glioscope.models.region import counted_of_slice
 from glioscope.precision import autocast, choose_device, choose_precision
 from glioscope.prediction import Prediction, SlicePrediction
 from glioscope.tissue import tissue_mask
@@ -72,7 +73,7 @@ class Predictor:
         self.device = device
         self.dtype = dtype
         self._healthy = None if model.healthy is None else model.classes.index(model.healthy)
-        self._restricted = model.network.get("pool_region") == "tissue"
+        self._region = model.network.get("pool_region", "all")
 
     @classmethod
     def load(
@@ -163,7 +164,7 @@ class Predictor:
         found = []
         for row, index in enumerate(scan.kept):
             raw = answer.heatmaps[row, label]
-            counted = scan.tissue[row] if self._restricted else None
+            counted = counted_of_slice(scan.tissue[row], self._region)
             shown = evidence(raw, counted)
             own = int(slices[row].argmax())
             if self._healthy not in (own, label):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from glioscope.config import Architecture, NetworkParams, Norm, Pooling, PoolRegion, Settings, TrainParams
+from glioscope.config import Architecture, Keep, Loss, NetworkParams, Norm, Pooling, PoolRegion, Settings, TrainParams
 
 # The authors' recipe: Chatterjee et al., arXiv 2206.05148, section 2.5, and their released configuration.
 _PAPER: dict[str, Any] = {
@@ -17,8 +17,10 @@ _PAPER: dict[str, Any] = {
     "schedule": "constant",
     "clip_value": 1.0,
     "clip_norm": 0.0,
+    "loss": "cross_entropy",
     "class_weights": True,
     "ema": 0.0,
+    "keep": "best",
     "patience": 0,
     "rotation": 330.0,
     "flip": True,
@@ -31,9 +33,12 @@ _PAPER: dict[str, Any] = {
     "pool_fraction": 0.02,
     "pool_k": 32,
     "pool_sharpness": 4.0,
+    "guide": 0.0,
+    "mirror": False,
 }
 
-# Ours: evidence only where there is tissue, pixel-wise normalisation, a short schedule that a laptop finishes.
+# Ours: evidence only where there is tissue, pixel-wise normalisation, a heatmap that follows the slice's edges, a short
+# schedule that a laptop finishes; docs/decisions/0026-glioscope-recipe.md says what each ingredient brings.
 _GLIOSCOPE: dict[str, Any] = _PAPER | {
     "epochs": 8,
     "batch_size": 16,
@@ -44,6 +49,9 @@ _GLIOSCOPE: dict[str, Any] = _PAPER | {
     "schedule": "one_cycle",
     "clip_value": 0.0,
     "clip_norm": 1.0,
+    "loss": "auto",
+    "ema": 0.99,
+    "keep": "last",
     "rotation": 180.0,
     "scale": 0.1,
     "intensity": 0.1,
@@ -51,6 +59,8 @@ _GLIOSCOPE: dict[str, Any] = _PAPER | {
     "norm": "batch",
     "pooling": "top_fraction",
     "pool_region": "tissue",
+    "guide": 0.1,
+    "mirror": True,
 }
 
 RECIPES: dict[str, dict[str, Any]] = {"paper": _PAPER, "glioscope": _GLIOSCOPE}
@@ -77,6 +87,8 @@ class TrainSettings(Settings):
     pool_fraction: float
     pool_k: int
     pool_sharpness: float
+    guide: float
+    mirror: bool
     seed: int
     device: str
     precision: Literal["auto", "fp32", "bf16"]
@@ -90,8 +102,10 @@ class TrainSettings(Settings):
     schedule: Literal["constant", "one_cycle", "cosine"]
     clip_value: float
     clip_norm: float
+    loss: Loss
     class_weights: bool
     ema: float
+    keep: Keep
     patience: int
     rotation: float
     flip: bool
@@ -101,8 +115,8 @@ class TrainSettings(Settings):
 
     def network_options(self) -> dict[str, Any]:
         """The keywords of :func:`glioscope.models.create_model` beside the channels and classes."""
-        pooling = ("pooling", "pool_region", "pool_fraction", "pool_k", "pool_sharpness")
-        names = ("width", "depth", "dropout", "norm", *pooling)
+        pooling = ("pooling", "pool_region", "pool_fraction", "pool_k", "pool_sharpness", "guide")
+        names = ("width", "depth", "dropout", "norm", *pooling, "mirror")
         return {name: getattr(self, name) for name in names}
 
 

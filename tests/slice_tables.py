@@ -47,5 +47,5 @@ def view_of(slices: SliceTable, images: np.ndarray) -> View:
         patients=list(slices.patients),
         classes=slices.classes,
         healthy=None if slices.healthy is None else slices.classes.index(slices.healthy),
-        restricted=True,
+        region="tissue",
     )

@@ -39,7 +39,7 @@ def train_kept(
 
     Returns
     -------
-    Facts for the UI and the record: weights_sha256, epochs, best_epoch, validation_loss, validation_f1_macro, and how
+    Facts for the UI and the record: weights_sha256, epochs, kept_epoch, validation_loss, validation_f1_macro, and how
     many checkpoint files it was ``resumed_from`` (0: it began at the beginning). ``checkpoints`` is where their copies
     lie; they stay until somebody has the model (`evaluate` drops them), for this pod may die before it is uploaded.
 
@@ -64,7 +64,7 @@ def train_kept(
         print(f"goes on from the checkpoint of an earlier try, kept in {storage}", file=sys.stderr, flush=True)
     _run((store, settings, out, architecture, storage, prefix, pushgateway), processes)
     description = read_description(out)
-    facts = {name: description.training[name] for name in ("epochs", "best_epoch", "validation_loss")}
+    facts = {name: description.training[name] for name in ("epochs", "kept_epoch", "validation_loss")}
     facts["validation_f1_macro"] = description.training["validation_f1_macro"]
     return (
         {"architecture": architecture, "weights_sha256": description.weights_sha256, "resumed_from": found}

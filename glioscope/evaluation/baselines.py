@@ -11,6 +11,7 @@ from torch.nn import functional
 from glioscope.models.gp_recon_resnet import GPReconResNet
 from glioscope.models.gp_shuffle_unet import GPShuffleUNet
 from glioscope.models.gp_unet import GPUNet
+from glioscope.models.network import without_mirror
 
 
 class _Logits(nn.Module):
@@ -44,6 +45,7 @@ def grad_cam(network: nn.Module, x: Tensor, tissue: Tensor, classes: NDArray[np.
 
     target = torch.from_numpy(np.ascontiguousarray(classes)).to(x.device)
     method = LayerGradCam(_Logits(network), bottleneck(network))
-    coarse = method.attribute(x, target=target, additional_forward_args=(tissue,), relu_attributions=True)
+    with without_mirror(network):
+        coarse = method.attribute(x, target=target, additional_forward_args=(tissue,), relu_attributions=True)
     fine = functional.interpolate(coarse.detach(), size=x.shape[-2:], mode="bilinear", align_corners=False)
     return np.asarray(fine[:, 0].float().cpu().numpy(), np.float32)

@@ -108,6 +108,7 @@ def _measured(network: nn.Module, tested: View, fitted: Fitted, params: Evaluate
     columns |= {"dice": found.columns["dice_0"], "dice_untuned": found.columns["dice_1"]}
     free = tested.labels == tested.healthy if tested.healthy is not None else columns["truth_pixels"] == 0
     columns["false_positive"] = np.where(free, columns["mask_pixels"] > 0, np.nan)
+    columns["false_positive_area"] = np.where(free, columns["mask_share"], np.nan)
 
     tumours = np.flatnonzero(np.isfinite(columns["dice"]))
     grad_cam = measure_grad_cam(

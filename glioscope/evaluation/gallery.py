@@ -16,6 +16,7 @@ from glioscope.evaluation.inference import infer
 from glioscope.evaluation.segmentation import Sample, masks_of
 from glioscope.evaluation.table import SliceTable
 from glioscope.heatmap import evidence, for_display, overlay, scale_to_unit
+from glioscope.models.region import counted_of_slice
 
 if TYPE_CHECKING:
     from glioscope.evaluation.evaluate import Evaluation
@@ -108,9 +109,10 @@ def _pictures(found: Evaluation, rows: NDArray[np.int64]) -> list[Picture]:
         tissue = np.asarray(found.split.tissue[batch.rows], bool)
         for i, truth in enumerate(found.split.truth(batch.rows)):
             nothing = bool(found.split.says_healthy(batch.predicted[i : i + 1])[0])
-            sample = Sample(batch.heatmaps[i], nothing, tissue[i], found.split.restricted, truth)
+            counted = counted_of_slice(tissue[i], found.split.region)
+            sample = Sample(batch.heatmaps[i], nothing, tissue[i], counted, truth)
             (mask,) = masks_of(sample, (offset,))
-            heat = scale_to_unit(evidence(sample.heatmap, sample.region), sample.region)
+            heat = scale_to_unit(evidence(sample.heatmap, sample.counted), sample.counted)
             grey = _grey(images[i], found.store.channels)
             head = _head(tissue[i])
             shown = None if truth is None else truth[head]

@@ -15,6 +15,7 @@ from glioscope.evaluation.inference import Batch, batches, device_of, infer, to_
 from glioscope.evaluation.pool import score_all
 from glioscope.evaluation.segmentation import Sample
 from glioscope.evaluation.view import View
+from glioscope.models.region import counted_of_slice
 from glioscope.progress import Tracker
 
 Float = NDArray[np.float64]
@@ -89,8 +90,7 @@ def measure_faithfulness(
             tissue = np.asarray(split.tissue[[row]], bool)
             label = predicted[[row]]
             (heat,) = faithfulness.heatmaps_of(network, image, tissue, label)
-            region = tissue[0] if split.restricted and tissue.any() else None
-            order = faithfulness.removal_order(heat, region)
+            order = faithfulness.removal_order(heat, counted_of_slice(tissue[0], split.region))
             for kind, pixels in (("", order), ("_random", rng.permutation(order))):
                 deleted, inserted = faithfulness.curves(
                     network, image[0], tissue[0], order=pixels, predicted=int(label[0]), temperature=temperature
@@ -110,7 +110,13 @@ def _samples(split: View, batch: Batch) -> list[Sample]:
     tissue = np.asarray(split.tissue[batch.rows], bool)
     nothing = split.says_healthy(batch.predicted)
     return [
-        Sample(heatmap=heat, nothing=bool(none), tissue=inside, restricted=split.restricted, truth=truth)
+        Sample(
+            heatmap=heat,
+            nothing=bool(none),
+            tissue=inside,
+            counted=counted_of_slice(inside, split.region),
+            truth=truth,
+        )
         for heat, none, inside, truth in zip(batch.heatmaps, nothing, tissue, split.truth(batch.rows), strict=True)
     ]
 

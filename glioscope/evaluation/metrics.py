@@ -31,7 +31,7 @@ def metrics_of(
             "name": model.name,
             "architecture": model.architecture,
             "weights_sha256": model.weights_sha256,
-            "evidence_region": "tissue" if tested.restricted else "all",
+            "evidence_region": tested.region,
         },
         "split": split,
         "classes": list(table.classes),
@@ -99,7 +99,7 @@ def _absent_of_subjects(found: dict[str, Score], table: SliceTable) -> dict[str,
 
 def _notes(tested: View, fitted: Fitted, store: SliceStore, split: str) -> list[str]:
     notes = []
-    if tested.restricted:
+    if tested.region != "all":
         notes.append(
             "The network counts evidence inside the tissue only, so background_share is 0 by construction; "
             "background_share_raw says how much of the unrestricted heatmap lies outside."

@@ -30,7 +30,9 @@ class Sample:
     nothing:
         The predicted class is the healthy one: such a slice has an empty mask and points nowhere.
     tissue:
-        (H, W) bool. ``restricted`` says that the network counts evidence only inside it.
+        (H, W) bool.
+    counted:
+        (H, W) bool, the pixels whose evidence the network counts; None: all of them.
     truth:
         (H, W) bool, or None without ground truth.
     """
@@ -38,34 +40,29 @@ class Sample:
     heatmap: Heat
     nothing: bool
     tissue: Mask
-    restricted: bool
+    counted: Mask | None
     truth: Mask | None
-
-    @property
-    def region(self) -> Mask | None:
-        """Where evidence counts: the tissue, or None for everywhere."""
-        return self.tissue if self.restricted and self.tissue.any() else None
 
 
 def score_sample(sample: Sample, offsets: tuple[float, ...], *, distance: bool) -> dict[str, float]:
     """The numbers of one slice, NaN where not defined.
 
-    ``mask_pixels`` at the first of ``offsets``; ``background_share``, and ``background_share_raw`` wherever evidence
-    counts; ``truth_pixels``. On slices whose ground truth is not empty also ``dice_<i>`` for each of ``offsets``,
-    ``pointing``, what marking all tissue and pointing blindly into it would score (``all_tissue_dice``,
-    ``all_tissue_pointing``) and, with ``distance``, ``hd95`` at the first offset.
+    ``mask_pixels`` at the first of ``offsets``, and ``mask_share``, their number over the tissue's;
+    ``background_share``, and ``background_share_raw`` wherever evidence counts; ``truth_pixels``. On slices whose
+    ground truth is not empty also ``dice_<i>`` for each of ``offsets``, ``pointing``, what marking all tissue and
+    pointing blindly into it would score (``all_tissue_dice``, ``all_tissue_pointing``) and, with ``distance``, ``hd95``
+    at the first offset.
     """
     names = ("truth_pixels", "hd95", "pointing", "all_tissue_dice", "all_tissue_pointing")
     row = dict.fromkeys((*names, *(f"dice_{i}" for i in range(len(offsets)))), NAN)
-    row["background_share"] = background_share(sample.heatmap, sample.tissue, sample.region)
+    row["background_share"] = background_share(sample.heatmap, sample.tissue, sample.counted)
     row["background_share_raw"] = background_share(sample.heatmap, sample.tissue, None)
     if sample.truth is not None:
         row["truth_pixels"] = float(sample.truth.sum())
     if sample.truth is None or not sample.truth.any():
-        row["mask_pixels"] = float(masks_of(sample, offsets[:1])[0].sum())
-        return row
+        return row | _sizes(masks_of(sample, offsets[:1])[0], sample.tissue)
     masks = masks_of(sample, offsets)
-    row["mask_pixels"] = float(masks[0].sum())
+    row |= _sizes(masks[0], sample.tissue)
     row |= {f"dice_{i}": dice(mask, sample.truth) for i, mask in enumerate(masks)}
     row["pointing"] = points_inside(sample)
     row["all_tissue_dice"] = dice(sample.tissue, sample.truth)
@@ -75,13 +72,18 @@ def score_sample(sample: Sample, offsets: tuple[float, ...], *, distance: bool) 
     return row
 
 
+def _sizes(mask: Mask, tissue: Mask) -> dict[str, float]:
+    pixels = float(mask.sum())
+    return {"mask_pixels": pixels, "mask_share": pixels / max(1.0, float(tissue.sum()))}
+
+
 def masks_of(sample: Sample, offsets: tuple[float, ...]) -> list[Mask]:
     """The mask at each offset; multi-Otsu runs once."""
     if sample.nothing:
         return [np.zeros(sample.tissue.shape, bool)] * len(offsets)
-    heat = evidence(sample.heatmap, sample.region)
-    threshold = upper_threshold(heat, sample.region)
-    return [to_mask(heat, tissue=sample.region, offset=offset, threshold=threshold) for offset in offsets]
+    heat = evidence(sample.heatmap, sample.counted)
+    threshold = upper_threshold(heat, sample.counted)
+    return [to_mask(heat, tissue=sample.counted, offset=offset, threshold=threshold) for offset in offsets]
 
 
 def dice(mask: Mask, truth: Mask) -> float:
@@ -112,7 +114,7 @@ def points_inside(sample: Sample) -> float:
     """1 where the highest evidence lies inside the ground truth, else 0; of several highest pixels all must."""
     if sample.nothing or sample.truth is None:
         return 0.0
-    heat = evidence(sample.heatmap, sample.region)
+    heat = evidence(sample.heatmap, sample.counted)
     return float(sample.truth[heat == heat.max()].all())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glioscope.config import PoolRegion
 from glioscope.data import SliceStore
 from glioscope.errors import InputError
 from glioscope.evaluation.masks import Masks
@@ -30,8 +31,8 @@ class View:
         N names each.
     classes, healthy:
         The model's classes, and the number of the tumour-free one or None.
-    restricted:
-        The model counts evidence inside the tissue only.
+    region:
+        Where the model counts evidence: "all", "tissue" or "inner".
     """
 
     images: Any
@@ -44,7 +45,7 @@ class View:
     patients: list[str]
     classes: tuple[str, ...]
     healthy: int | None
-    restricted: bool
+    region: PoolRegion
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -84,7 +85,7 @@ def view(store: SliceStore, masks: Masks | None, split: str, model: ModelDescrip
         patients=[str(row["patient"]) for row in index],
         classes=tuple(model.classes),
         healthy=None if model.healthy is None else model.classes.index(model.healthy),
-        restricted=model.network.get("pool_region") == "tissue",
+        region=model.network.get("pool_region", "all"),
     )
 
 

@@ -36,6 +36,8 @@ def create_model(
     pool_fraction: float = 0.02,
     pool_k: int = 32,
     pool_sharpness: float = 4.0,
+    guide: float = 0.0,
+    mirror: bool = False,
 ) -> HeatmapNetwork:
     """Build one of the paper's networks (arXiv 2206.05148); the defaults are the paper's.
 
@@ -54,8 +56,10 @@ def create_model(
     norm:
         "none": the paper's network. "batch": BatchNorm added, or, in GP-ReconResNet, in the place of InstanceNorm, so
         that at inference normalisation acts pixel by pixel.
-    pooling, pool_region, pool_fraction, pool_k, pool_sharpness:
+    pooling, pool_region, pool_fraction, pool_k, pool_sharpness, guide:
         The head; see :class:`glioscope.models.head.Head`.
+    mirror:
+        Outside training, decide from the mean of the slice's four mirror images, at four times the cost.
 
     Raises
     ------
@@ -68,7 +72,7 @@ def create_model(
     depth = usual_depth if depth is None else depth
     _require_choice("norm", norm, ("none", "batch"))
     _require_choice("pooling", pooling, ("max", "lse", "top_k", "top_fraction"))
-    _require_choice("pool_region", pool_region, ("all", "tissue"))
+    _require_choice("pool_region", pool_region, ("all", "tissue", "inner"))
     _require_whole("in_channels", in_channels, 1, 1024)
     _require_whole("num_classes", num_classes, 1, 10_000)
     _require_whole("width", width, 1, 512)
@@ -80,15 +84,30 @@ def create_model(
         raise ConfigError(f"pool_fraction is {pool_fraction!r}", hint="Give a number above 0 and up to 1")
     if not (pool_sharpness > 0 and math.isfinite(pool_sharpness)):
         raise ConfigError(f"pool_sharpness is {pool_sharpness!r}", hint="Give a number above 0")
+    if not 0 <= guide <= 0.5:
+        raise ConfigError(f"guide is {guide!r}", hint="Give a number from 0 to 0.5")
+    if guide and pooling == "max":
+        raise ConfigError(
+            "guide filters the heatmap, which the pooling max does not decide from",
+            hint="Choose another pooling, or guide 0",
+        )
     if (widest := width << depth) > _WIDEST and name != "gp_recon_resnet":
         raise ConfigError(
             f"width {width} doubled over {depth} levels gives {widest} channels, the limit is {_WIDEST}",
             hint="Lower the width or the depth",
         )
-    head = Head(pooling=pooling, region=pool_region, fraction=pool_fraction, k=pool_k, sharpness=pool_sharpness)  # type: ignore[arg-type]
+    head = Head(
+        pooling=pooling,  # type: ignore[arg-type]
+        region=pool_region,  # type: ignore[arg-type]
+        fraction=pool_fraction,
+        k=pool_k,
+        sharpness=pool_sharpness,
+        guide=guide,
+    )
     built: HeatmapNetwork = network(
         in_channels=in_channels, num_classes=num_classes, width=width, depth=depth, norm=norm, head=head
     )
+    built.mirror = mirror
     if dropout is not None:
         for module in built.modules():
             if isinstance(module, nn.Dropout2d):

@@ -17,7 +17,9 @@ from torch.nn import functional
 
 from glioscope.config import Pooling, PoolRegion
 from glioscope.errors import InputError
+from glioscope.models.guided import guided_filter
 from glioscope.models.output import NetworkOutput
+from glioscope.models.region import counted_pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,11 @@ class Head:
         "max": the paper's head. "lse": ``log(mean(exp(sharpness * heatmap))) / sharpness``. "top_k": mean of the ``k``
         highest pixels. "top_fraction": mean of the highest ``fraction`` of the counted pixels, at least one.
     region:
-        "all": every pixel counts (paper). "tissue": only pixels inside the tissue mask; a slice whose mask is empty,
-        or a call without a mask, counts every pixel.
+        "all": every pixel counts (paper). "tissue": only pixels inside the tissue mask; "inner": without its rim
+        (:func:`glioscope.models.region.counted_pixels`). A call without a mask counts every pixel.
+    guide:
+        Outside training, filter the heatmap along the slice's edges (:mod:`glioscope.models.guided`) before it is
+        pooled: what decides is what is shown. Radius as a share of the slice's shorter side; 0: off (paper).
     """
 
     pooling: Pooling = "max"
@@ -39,28 +44,36 @@ class Head:
     fraction: float = 0.02
     k: int = 32
     sharpness: float = 4.0
+    guide: float = 0.0
 
-    def __call__(self, features: Tensor, conv: nn.Conv2d, tissue: Tensor | None, *, heatmap: bool) -> NetworkOutput:
-        """Logits and heatmap of ``features`` (B, F, H, W); reductions are float32, also under autocast."""
+    def __call__(
+        self, features: Tensor, conv: nn.Conv2d, tissue: Tensor | None, *, image: Tensor, training: bool
+    ) -> NetworkOutput:
+        """Logits and heatmap of ``features`` (B, F, H, W) of ``image`` (B, C, H, W).
+
+        Reductions are float32, also under autocast.
+        """
         counted = self._counted(features, tissue)
         device = features.device.type
         with torch.autocast(device if torch.amp.is_autocast_available(device) else "cpu", enabled=False):
             if self.pooling == "max":
                 logits = functional.linear(_maximum(features, counted).float(), conv.weight[:, :, 0, 0], conv.bias)
-                return NetworkOutput(logits, conv(features.float()) if heatmap else None)
+                return NetworkOutput(logits, None if training else conv(features.float()))
             evidence = conv(features.float())
+            if self.guide and not training:
+                radius = max(1, round(self.guide * min(evidence.shape[2:])))
+                evidence = guided_filter(evidence, image.float(), counted, radius=radius)
             return NetworkOutput(self._pooled(evidence, counted), evidence)
 
     def _counted(self, features: Tensor, tissue: Tensor | None) -> Tensor | None:
-        if self.region == "all" or tissue is None:
+        if tissue is None:
             return None
         if (tissue.shape[0], *tissue.shape[1:]) != (features.shape[0], *features.shape[2:]):
             raise InputError(
                 f"tissue has shape {tuple(tissue.shape)}, the input needs {(features.shape[0], *features.shape[2:])}",
                 hint="Give one (H, W) mask per slice",
             )
-        inside = tissue.bool()
-        return inside | ~inside.flatten(1).any(1)[:, None, None]
+        return counted_pixels(tissue, self.region)
 
     def _pooled(self, evidence: Tensor, counted: Tensor | None) -> Tensor:
         pixels = evidence.flatten(2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from glioscope.errors import InputError
 from glioscope.models.head import Head
 from glioscope.models.output import NetworkOutput
-from glioscope.models.turn import turned, turned_back
+from glioscope.models.turn import TURNS_OF_A_RECTANGLE, turned, turned_back
 
 
 class HeatmapNetwork(nn.Module, ABC):
@@ -24,6 +26,7 @@ class HeatmapNetwork(nn.Module, ABC):
         super().__init__()
         self.in_channels = in_channels
         self.head = head
+        self.mirror = False
 
     @property
     @abstractmethod
@@ -43,7 +46,8 @@ class HeatmapNetwork(nn.Module, ABC):
 
         ``turn``, 1 to 7: decide from the mean of two views, the slice and the slice turned, brought back
         (:mod:`glioscope.models.turn`). Evidence that stands beside its lesion turns the wrong way and does not add up,
-        so training with random turns pulls it onto the lesion (docs/decisions/0015-two-views.md).
+        so training with random turns pulls it onto the lesion (docs/decisions/0015-two-views.md). Where ``mirror`` is
+        set, a call outside training decides from the mean of the slice's four mirror images in the same way.
         """
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise InputError(
@@ -53,8 +57,13 @@ class HeatmapNetwork(nn.Module, ABC):
         if not x.is_floating_point():
             raise InputError(f"input is {x.dtype}, the network needs floats", hint="Normalise the slices first")
         self.check_size(x.shape[2], x.shape[3])
-        features = self.features(x) if turn == 0 else self._over_two_views(x, turn)
-        return self.head(features, self.head_convolution, tissue, heatmap=not self.training)
+        if turn:
+            features = self._over_two_views(x, turn)
+        elif self.mirror and not self.training:
+            features = self._over_mirror_images(x)
+        else:
+            features = self.features(x)
+        return self.head(features, self.head_convolution, tissue, image=x, training=self.training)
 
     def _over_two_views(self, x: Tensor, turn: int) -> Tensor:
         channels_last = x.is_contiguous(memory_format=torch.channels_last)
@@ -62,6 +71,27 @@ class HeatmapNetwork(nn.Module, ABC):
         layout = torch.channels_last if channels_last else torch.contiguous_format
         plain, other = self.features(both.contiguous(memory_format=layout)).chunk(2)
         return (plain + turned_back(other, turn)) / 2
+
+    def _over_mirror_images(self, x: Tensor) -> Tensor:
+        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        features = self.features(x)
+        for turn in TURNS_OF_A_RECTANGLE:  # one after the other: four times the batch would not fit the cache
+            image = turned(x, turn).contiguous(memory_format=layout)
+            features = features + turned_back(self.features(image), turn)
+        return features / (1 + len(TURNS_OF_A_RECTANGLE))
+
+
+@contextlib.contextmanager
+def without_mirror(network: nn.Module) -> Iterator[None]:
+    """``network`` deciding from the slice alone: for methods that look into one pass of it."""
+    mirrored = isinstance(network, HeatmapNetwork) and network.mirror
+    try:
+        if isinstance(network, HeatmapNetwork):
+            network.mirror = False
+        yield
+    finally:
+        if isinstance(network, HeatmapNetwork):
+            network.mirror = mirrored
 
 
 def require_size(height: int, width: int, *, smallest: int, multiple: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""The last step of training: the best weights become a model directory."""
+"""The last step of training: the weights that are kept become a model directory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_model(
     out: Path, run: Run, *, store: SliceStore, settings: TrainSettings, this_run: dict[str, Any], name: str
 ) -> None:
     """Write the model directory ``out`` of a finished ``run``: weights, model.json, history.csv and steps.csv."""
-    best = run.best
+    kept = run.kept
     description = ModelDescription(
         name=name,
         architecture=settings.architecture,
@@ -37,9 +37,9 @@ def write_model(
             "processes": this_run["processes"],
             "threads": torch.get_num_threads(),
             "epochs": run.epoch,
-            "best_epoch": best["epoch"],
-            "validation_loss": best["val_loss"],
-            "validation_f1_macro": best["val_f1_macro"],
+            "kept_epoch": kept["epoch"],
+            "validation_loss": kept["val_loss"],
+            "validation_f1_macro": kept["val_f1_macro"],
             "train_slices": len(store.labels("train")),
             "validation_slices": len(store.labels("val")),
         },
@@ -52,5 +52,5 @@ def write_model(
             parameters=settings.model_dump(),
         ),
     )
-    save_model(out, description, best["weights"])
+    save_model(out, description, kept["weights"])
     run.history.write(out)

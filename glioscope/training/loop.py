@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from glioscope.errors import TrainingError
 from glioscope.models import create_model, memory_format_for
@@ -26,6 +25,7 @@ from glioscope.training.distributed import join_world
 from glioscope.training.feed import Feed
 from glioscope.training.finish import write_model
 from glioscope.training.history import History
+from glioscope.training.loss import make_loss
 from glioscope.training.optimise import Optimiser
 from glioscope.training.order import Order
 from glioscope.training.randomness import draw_turn, reproducible, seed_update
@@ -55,11 +55,12 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
     metrics_textfile: str | Path | None = None,
     pushgateway: str | None = None,
 ) -> Path:
-    """Train a network on image-level labels; returns ``out``, a model directory with the best weights by validation.
+    """Train a network on image-level labels; returns ``out``, a model directory with the weights that are kept.
 
-    "Best" is the lowest validation loss, as in the paper (arXiv 2206.05148, section 2.5); of equals, the earliest.
-    ``out`` also gets history.csv (a row per epoch) and steps.csv (a row per update). While training, the checkpoints
-    and the same two files lie beside it in ``.<out>.checkpoint``. Under torchrun each process trains on its share.
+    ``settings.keep`` "best": those of the lowest validation loss, as in the paper (arXiv 2206.05148, section 2.5), of
+    equals the earliest; "last": those after the last epoch. ``out`` also gets history.csv (a row per epoch) and
+    steps.csv (a row per update). While training, the checkpoints and the same two files lie beside it in
+    ``.<out>.checkpoint``. Under torchrun each process trains on its share.
 
     Parameters
     ----------
@@ -112,11 +113,12 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
         elif world.writes:
             checkpoints.remove()
 
-        with_tissue = settings.pool_region == "tissue"
+        with_tissue = settings.pool_region != "all"
         train_feed = Feed(store, "train", device=device, with_tissue=with_tissue)
         val_feed = Feed(store, "val", device=device, with_tissue=with_tissue)
         balance = class_weights(train_feed.labels, store.classes).to(device)
         weights = balance if settings.class_weights else torch.ones_like(balance)
+        loss_of = make_loss(settings.loss, weights, tumour_free=store.healthy is not None)
         order = Order(len(train_feed), settings.batch_size, settings.accumulate, world.size, settings.seed)
         total = settings.epochs * order.updates
 
@@ -163,7 +165,7 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
                         with world.exchange_gradients(parallel, now=number == len(indices)):
                             with autocast(device, precision):
                                 logits = parallel(images, tissue, turn=turn).logits
-                            part = functional.cross_entropy(logits, batch.labels, weight=weights) / len(indices)
+                            part = loss_of(logits, batch.labels) / len(indices)
                             part.backward()
                         loss += part.detach()
                         slices += world.size * len(images)
@@ -197,7 +199,8 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
                 scores = validate(
                     validated,
                     val_feed,
-                    weights=weights,
+                    classes=len(store.classes),
+                    loss_of=loss_of,
                     batch_size=settings.batch_size,
                     precision=precision,
                     world=world,
@@ -206,7 +209,7 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
                 if not math.isfinite(scores["val_loss"]):
                     raise TrainingError(f"validation loss is not a number after epoch {run.epoch}", hint=LOWER_RATE)
                 row = run.history.add_epoch(epoch=run.epoch, learning_rate=learning_rate, slices_per_s=speed, **scores)
-                report.epoch(row, is_best=run.keep_if_best(row))
+                report.epoch(row, is_best=run.keep_weights(row, settings.keep))
                 if world.writes:
                     checkpoints.save(run.state() | {"run": this_run})
                     last_saved = time.monotonic()

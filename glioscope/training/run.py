@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from glioscope.config import Keep
 from glioscope.errors import ConfigError, OutputError
 from glioscope.model_directory import read_description
 from glioscope.recipes import TrainSettings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """Position, weights, optimizer, best weights so far and history of one training run.
+    """Position, weights, optimizer, weights to keep and history of one training run.
 
     ``epoch`` and ``update`` (within the epoch) are what comes next. ``stale`` counts the epochs since the best one.
     """
@@ -32,29 +33,36 @@ class Run:
     epoch: int = 0
     update: int = 0
     stale: int = 0
-    best: dict[str, Any] = field(default_factory=dict)
+    lowest: float = math.inf
+    kept: dict[str, Any] = field(default_factory=dict)
 
-    def keep_if_best(self, row: dict[str, Any]) -> bool:
-        """Keep a copy of the validated weights if ``row`` has the lowest validation loss yet; equal is not lower."""
-        if row["val_loss"] >= self.best.get("val_loss", math.inf):
-            self.stale += 1
-            return False
-        self.stale = 0
-        weights = {key: value.detach().cpu().clone() for key, value in self.optimiser.validated.state_dict().items()}
-        self.best = {"weights": weights} | {name: row[name] for name in ("epoch", "val_loss", "val_f1_macro")}
-        return True
+    def keep_weights(self, row: dict[str, Any], keep: Keep) -> bool:
+        """Keep a copy of the validated weights, under "best" only if they are; returns whether they are.
+
+        Best is the lowest validation loss yet in a ``row`` of the history; equal is not lower.
+        """
+        is_best = row["val_loss"] < self.lowest
+        self.stale = 0 if is_best else self.stale + 1
+        self.lowest = min(self.lowest, row["val_loss"])
+        if is_best or keep == "last":
+            weights = {
+                key: value.detach().cpu().clone() for key, value in self.optimiser.validated.state_dict().items()
+            }
+            self.kept = {"weights": weights} | {name: row[name] for name in ("epoch", "val_loss", "val_f1_macro")}
+        return is_best
 
     def state(self) -> dict[str, Any]:
         """Everything, as tensors and plain values."""
-        position = {"epoch": self.epoch, "update": self.update, "stale": self.stale}
-        parts = {"network": self.network.state_dict(), "best": self.best, "history": self.history.state()}
+        position = {"epoch": self.epoch, "update": self.update, "stale": self.stale, "lowest": self.lowest}
+        parts = {"network": self.network.state_dict(), "kept": self.kept, "history": self.history.state()}
         return position | parts | self.optimiser.state()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
-        self.epoch, self.update, self.stale = state["epoch"], state["update"], state["stale"]
+        self.epoch, self.update = state["epoch"], state["update"]
+        self.stale, self.lowest = state["stale"], state["lowest"]
         self.network.load_state_dict(state["network"])
-        self.best = state["best"]
+        self.kept = state["kept"]
         self.history.restore(state["history"])
         self.optimiser.restore(state)
 

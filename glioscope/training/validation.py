@@ -7,29 +7,35 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.metrics import f1_score, roc_auc_score
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from glioscope.precision import autocast
 from glioscope.training.distributed import World
 from glioscope.training.feed import Feed
+from glioscope.training.loss import LossFunction
 
 
 @torch.no_grad()
 def validate(
-    network: nn.Module, feed: Feed, *, weights: Tensor, batch_size: int, precision: torch.dtype, world: World
+    network: nn.Module,
+    feed: Feed,
+    *,
+    classes: int,
+    loss_of: LossFunction,
+    batch_size: int,
+    precision: torch.dtype,
+    world: World,
 ) -> dict[str, Any]:
     """Score ``network``, in eval mode, on all of ``feed``; every process takes a share and knows the result.
 
-    Returns val_loss (cross-entropy with the training's class weights, the mean over all slices), val_f1_macro over the
-    classes that occur in labels or predictions, and val_auroc (one against the rest, macro; None unless every class
-    occurs).
+    Returns val_loss (the training's loss, with its class weights, over all slices), val_f1_macro over the classes that
+    occur in labels or predictions, and val_auroc (one against the rest, macro; None unless every class occurs).
     """
     was_training = network.training
     network.eval()
     mine = np.arange(world.rank, len(feed), world.size)
     chunks = [mine[first : first + batch_size] for first in range(0, len(mine), batch_size)]
-    logits = torch.zeros(len(feed), len(weights), device=world.device)
+    logits = torch.zeros(len(feed), classes, device=world.device)
     for index, batch in zip(chunks, feed.batches(chunks), strict=True):
         images = batch.images.contiguous(memory_format=torch.channels_last)
         with autocast(world.device, precision):
@@ -37,8 +43,8 @@ def validate(
         logits[torch.from_numpy(index).to(logits.device)] = output.logits.float()
     network.train(was_training)
     logits = world.sum(logits).cpu()
-    loss = functional.cross_entropy(logits, torch.from_numpy(feed.labels), weight=weights.cpu())
-    return {"val_loss": float(loss)} | _scores(feed.labels, logits.softmax(1).numpy())
+    loss = float(loss_of(logits, torch.from_numpy(feed.labels)))
+    return {"val_loss": loss} | _scores(feed.labels, logits.softmax(1).numpy())
 
 
 def _scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:

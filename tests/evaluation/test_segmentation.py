@@ -31,7 +31,7 @@ def sample(
         heatmap=heat.astype(np.float32),
         nothing=nothing,
         tissue=np.ones((SIDE, SIDE), bool) if tissue is None else tissue,
-        restricted=tissue is not None,
+        counted=tissue,
         truth=truth,
     )
 

@@ -56,7 +56,7 @@ def test_the_weights_kept_are_those_of_the_epoch_with_the_lowest_validation_loss
     with (out / "history.csv").open(newline="") as stream:
         losses = [float(row["val_loss"]) for row in csv.DictReader(stream)]
     training = read_description(out).training
-    assert training["best_epoch"] == losses.index(min(losses)) + 1
+    assert training["kept_epoch"] == losses.index(min(losses)) + 1
     assert training["validation_loss"] == pytest.approx(min(losses), rel=1e-5)
 
 
@@ -86,7 +86,7 @@ def test_without_the_masks_it_trains_to_the_same_bits(store, tmp_path):
 def test_patience_ends_a_run_that_no_longer_gets_better(store, tmp_path):
     out = _train(store, tmp_path / "model", epochs=40, patience=2, learning_rate=1e-9, schedule="constant", norm="none")
     training = read_description(out).training
-    assert training["epochs"] == training["best_epoch"] + 2 < 40
+    assert training["epochs"] == training["kept_epoch"] + 2 < 40
 
 
 def test_bf16_on_request(store, tmp_path):
