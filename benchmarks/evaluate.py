@@ -39,7 +39,7 @@ def make_samples(count: int) -> list[Sample]:
         truth = ((y - row) / tall) ** 2 + ((x - column) / wide) ** 2 < 1
         hill = 4 * np.exp(-(((y - row - 3) / tall) ** 2 + ((x - column + 3) / wide) ** 2))
         heat = (hill + noise[number % len(noise)]).astype(np.float32)
-        samples.append(Sample(heat, nothing=False, tissue=tissue, restricted=True, truth=truth))
+        samples.append(Sample(heat, nothing=False, tissue=tissue, counted=tissue, truth=truth))
     return samples
 
 

@@ -79,7 +79,7 @@ def measure(
     resident = max(options.batch, options.resident)
     images = torch.rand(resident, 4, options.size, options.size, device=device).half()
     labels = torch.arange(resident, device=device) % 3
-    tissue = images[:, 0] > 0.1 if settings.pool_region == "tissue" else None
+    tissue = images[:, 0] > 0.1 if settings.pool_region != "all" else None
     generator = torch.Generator().manual_seed(0)
 
     def step(data_path: bool) -> None:
