@@ -2,7 +2,6 @@
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
-MAR := archive/glioscope.mar
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)
 
@@ -39,8 +38,8 @@ format: setup ## let ruff put the code in shape
 	ruff check --fix .
 	ruff format .
 
-serve: setup ## TorchServe with the model that `dvc repro` made, until Ctrl-C
-	python -m serving.start $(MAR)
+serve: setup ## TorchServe with the model that `dvc repro` made, else the released one, until Ctrl-C
+	@scripts/serve
 
 images: image-components image-serving ## the container images; options: docs/components-image.md, docs/serving-image.md
 
@@ -66,4 +65,4 @@ lock: ## pin what is installed now (run in a fresh .venv with all extras)
 	.venv/bin/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[^+]*)\+.*/\1/' | grep -v '@ file' > requirements.lock
 
 clean: ## remove everything that can be made again, but not .venv
-	rm -rf data models evaluation selected archive gate.json demo logs
+	rm -rf data models evaluation selected archive gate.json demo logs build

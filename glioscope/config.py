@@ -99,6 +99,7 @@ class TrainParams(Settings):
     loss: Loss | None = Field(None, description="auto: one_vs_rest where no class is tumour-free, else cross_entropy")
     class_weights: bool | None = Field(None, description="Balanced class weights in the loss")
     ema: float | None = Field(None, ge=0, lt=1, description="Decay of the averaged weights; 0: off")
+    level: bool | None = Field(None, description="Set the classes' levels against one another on validation at the end")
     keep: Keep | None = Field(None, description="Weights kept: best by validation loss (paper), or last")
     patience: int | None = Field(
         None, ge=0, description="Stop after so many epochs without a better validation; 0: off"
@@ -108,7 +109,13 @@ class TrainParams(Settings):
     scale: float | None = Field(None, ge=0, lt=1, description="Random zoom, ± this share")
     intensity: float | None = Field(None, ge=0, lt=1, description="Random gain and gamma per channel, ± this share")
     dropout: float | None = Field(None, ge=0, lt=1, description="Share of channels dropped in training")
-    views: int | None = Field(None, ge=1, le=2, description="2: decide from a slice and itself turned, in training")
+    hide: float | None = Field(
+        None,
+        ge=0,
+        le=0.5,
+        description="Share of pixels marked as evidence and kept or hidden in training; 0: off (paper)",
+    )
+    views: int | None = Field(None, ge=1, le=2, description="2: train on a slice and itself turned and shrunk")
     norm: Norm | None = Field(None, description="Normalisation layers added to GP-UNet: none (paper) or batch")
     pooling: Pooling | None = Field(None, description="How the heatmap becomes logits; max is the paper's head")
     pool_region: PoolRegion | None = Field(

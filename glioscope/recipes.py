@@ -20,12 +20,14 @@ _PAPER: dict[str, Any] = {
     "loss": "cross_entropy",
     "class_weights": True,
     "ema": 0.0,
+    "level": False,
     "keep": "best",
     "patience": 0,
     "rotation": 330.0,
     "flip": True,
     "scale": 0.0,
     "intensity": 0.0,
+    "hide": 0.0,
     "views": 1,
     "norm": "none",
     "pooling": "max",
@@ -51,10 +53,12 @@ _GLIOSCOPE: dict[str, Any] = _PAPER | {
     "clip_norm": 1.0,
     "loss": "auto",
     "ema": 0.99,
+    "level": True,
     "keep": "last",
     "rotation": 180.0,
     "scale": 0.1,
     "intensity": 0.1,
+    "hide": 0.1,
     "views": 2,
     "norm": "batch",
     "pooling": "top_fraction",
@@ -105,12 +109,14 @@ class TrainSettings(Settings):
     loss: Loss
     class_weights: bool
     ema: float
+    level: bool
     keep: Keep
     patience: int
     rotation: float
     flip: bool
     scale: float
     intensity: float
+    hide: float
     views: int
 
     def network_options(self) -> dict[str, Any]:

@@ -21,10 +21,17 @@ SIZE = 32
 CLASSES = ("Healthy", "Tumour")
 
 
-def write_manifest(folder: Path, *, patients: dict[str, int], slices: int = 6, healthy_only: str = "") -> Path:
+def write_manifest(
+    folder: Path,
+    *,
+    patients: dict[str, int],
+    slices: int = 6,
+    healthy_only: str = "",
+    classes: tuple[str, str] = CLASSES,
+) -> Path:
     """Pictures of round heads, every second slice with a bright disk; ``patients`` says how many per split.
 
-    The split named ``healthy_only`` gets no disk.
+    The split named ``healthy_only`` gets no disk. ``classes``: names of the slices without and with one.
     """
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:SIZE, :SIZE]
@@ -40,7 +47,7 @@ def write_manifest(folder: Path, *, patients: dict[str, int], slices: int = 6, h
                 name = f"{split}{patient}-{number}"
                 Image.fromarray(np.where(spot & sick, 200, head).astype(np.uint8)).save(folder / f"{name}.png")
                 Image.fromarray((255 * (spot & sick)).astype(np.uint8)).save(folder / f"{name}-mask.png")
-                label = CLASSES[sick]
+                label = classes[sick]
                 rows.append([f"{name}.png", label, f"{split}{patient}", f"{name}-mask.png", number, split])
     with (folder / "manifest.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["image", "label", "patient", "mask", "slice", "split"], *rows])

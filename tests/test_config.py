@@ -20,6 +20,7 @@ from glioscope.config import (
     read_params,
 )
 from glioscope.errors import ConfigError
+from glioscope.models import create_model
 from glioscope.recipes import RECIPES, TrainSettings, resolve
 
 
@@ -49,13 +50,26 @@ def test_a_recipe_fills_everything(recipe: str, architecture: str) -> None:
 
 
 def test_the_paper_recipe_is_the_faithful_network() -> None:
-    options = resolve(TrainParams(recipe="paper"), "gp_unet", NetworkParams()).network_options()
+    settings = resolve(TrainParams(recipe="paper"), "gp_unet", NetworkParams())
+    options = settings.network_options()
     assert (options["width"], options["norm"], options["pooling"], options["pool_region"]) == (64, "none", "max", "all")
+    assert (options["guide"], options["mirror"]) == (0, False)
+    assert (settings.loss, settings.ema, settings.keep) == ("cross_entropy", 0, "best")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_recipe_is_a_network_that_can_be_built(recipe: str, architecture: str) -> None:
+    settings = resolve(TrainParams(recipe=recipe), architecture, NetworkParams(width=2, depth=1))
+    network = create_model(architecture, in_channels=1, num_classes=2, **settings.network_options())
+    assert (network.mirror, network.head.guide) == (settings.mirror, settings.guide)
 
 
 def test_what_is_given_wins_over_the_recipe() -> None:
-    settings = resolve(TrainParams(epochs=3, pooling="lse"), "gp_unet", NetworkParams(width=5))
+    params = TrainParams(epochs=3, pooling="lse", guide=0, mirror=False, keep="best", loss="cross_entropy")
+    settings = resolve(params, "gp_unet", NetworkParams(width=5))
     assert (settings.epochs, settings.pooling, settings.width) == (3, "lse", 5)
+    assert (settings.guide, settings.mirror, settings.keep, settings.loss) == (0, False, "best", "cross_entropy")
     assert isinstance(settings, TrainSettings)
 
 
@@ -64,6 +78,11 @@ def test_what_is_given_wins_over_the_recipe() -> None:
     [
         ("phantom: {subjects: 0}", "phantom.subjects"),
         ("train: {epoch: 3}", "train.epoch"),
+        ("train: {keep: first}", "train.keep"),
+        ("train: {loss: hinge}", "train.loss"),
+        ("train: {guide: 0.6}", "train.guide"),
+        ("train: {mirror: sideways}", "train.mirror"),
+        ("train: {pool_region: brain}", "train.pool_region"),
         ("ingest: {folds: 2}", "folds must be"),
         ("ingest: {val_fraction: 0.6, test_fraction: 0.5}", "leave patients"),
         ("gate: {rules: [{metric: a}]}", "min or max"),

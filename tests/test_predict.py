@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from nibabel.orientations import apply_orientation, inv_ornt_aff
+from rigged import SIDE, make_model
+from scipy import ndimage
 from small_model import CHANNELS, CLASSES, write_model
 
 from glioscope.answer import save_prediction
 from glioscope.data.nifti import read_nifti
 from glioscope.errors import ConfigError, InputError
 from glioscope.model_directory import load_model
+from glioscope.models.region import RIM
 from glioscope.predict import Predictor, background_share
 from glioscope.scan_files import read_scan
 
@@ -60,7 +64,7 @@ def test_the_heatmap_is_the_networks_own(tmp_path: Path) -> None:
     network = {"width": 4, "depth": 2, "pooling": "max", "pool_region": "all"}
     path = write_model(tmp_path / "model", size=None, network=network, normalisation="max")
     image = head(slices=1, size=(40, 40))[..., 0]
-    answer = Predictor.load(path).predict(image)
+    answer = Predictor.load(path, precision="fp32").predict(image)
     scaled = (image / image.max()).astype(np.float16).astype(np.float32)
     with torch.inference_mode():
         out = load_model(path)[0](torch.from_numpy(scaled)[None])
@@ -68,6 +72,29 @@ def test_the_heatmap_is_the_networks_own(tmp_path: Path) -> None:
     assert answer.label == CLASSES[label]
     assert np.allclose(answer.heatmap, out.heatmap[0, label].numpy(), atol=1e-5)
     assert list(answer.probabilities.values()) == pytest.approx(out.logits.softmax(1)[0].tolist(), abs=1e-5)
+
+
+def test_inside_the_rim_of_the_head_alone_evidence_is_marked(tmp_path: Path) -> None:
+    """A skull that is brighter than the lesion: it takes the mask where it counts, and none of it where it does not."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    distance, lesion = np.hypot(y - 24, x - 24), np.hypot(y - 20, x - 27) < 4
+    brain = np.random.default_rng(0).integers(80, 100, (SIDE, SIDE))
+    scan = np.where(lesion, 180, np.where(distance < 18, brain, np.where(distance < 21, 250, 0)))[None]
+    masks, heatmaps = {}, {}
+    for region in ("tissue", "inner"):
+        store = SimpleNamespace(channels=["t1ce"], digest="")
+        predictor = Predictor.load(make_model(tmp_path / region, store, region=region))  # type: ignore[arg-type]
+        answer = predictor.predict(scan)
+        masks[region], heatmaps[region] = answer.mask, answer.heatmap
+        assert answer.label == "tumour"
+    (tissue,) = predictor.prepare(scan).tissue
+    radius = round(RIM * SIDE)
+    inner = ndimage.binary_erosion(tissue, np.ones((2 * radius + 1, 2 * radius + 1)))
+    assert (masks["tissue"] & ~inner).any()
+    assert masks["inner"].any()
+    assert not (masks["inner"] & ~inner).any()
+    assert (masks["inner"] == lesion).mean() > 0.99
+    assert (heatmaps["inner"][~inner] == heatmaps["inner"][inner].min()).all()
 
 
 def test_empty_slices_are_left_out_and_said(predictor: Predictor) -> None:

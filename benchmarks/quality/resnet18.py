@@ -18,7 +18,7 @@ from glioscope import atomic
 from glioscope.data import SliceStore
 from glioscope.errors import InputError, IntegrityError
 from glioscope.models.output import NetworkOutput
-from glioscope.precision import choose_device
+from glioscope.precision import autocast, choose_device, choose_precision
 from glioscope.recipes import TrainSettings
 from glioscope.training.augment import augment
 from glioscope.training.checkpoint import Checkpoints, checkpoint_folder
@@ -26,6 +26,7 @@ from glioscope.training.class_weights import class_weights
 from glioscope.training.distributed import World
 from glioscope.training.feed import Feed
 from glioscope.training.history import History
+from glioscope.training.level import fit_level
 from glioscope.training.loss import make_loss
 from glioscope.training.optimise import Optimiser
 from glioscope.training.order import Order
@@ -46,6 +47,13 @@ class ResNet18(nn.Module):
         self.network = resnet18(
             spatial_dims=2, n_input_channels=in_channels, num_classes=num_classes, conv1_t_stride=2, no_max_pool=True
         )
+
+    @property
+    def head_convolution(self) -> nn.Linear:
+        """The last layer, whose bias sets the classes' levels."""
+        last = self.network.fc
+        assert isinstance(last, nn.Linear)
+        return last
 
     def forward(self, x: Tensor, tissue: Tensor | None = None) -> NetworkOutput:
         """``tissue`` plays no part."""
@@ -68,6 +76,7 @@ def train_resnet18(store: SliceStore, settings: TrainSettings, out: Path) -> Non
         require_same(_read(out)["run"], this_run, where=out)
         return
     device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device)
     checkpoints = Checkpoints(checkpoint_folder(out))
     with reproducible(device):
         feed = Feed(store, "train", device=device, with_tissue=False)
@@ -79,6 +88,7 @@ def train_resnet18(store: SliceStore, settings: TrainSettings, out: Path) -> Non
         total = settings.epochs * order.updates
         torch.manual_seed(settings.seed)
         network = ResNet18(len(store.channels), len(store.classes)).to(device)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         run = Run(network, Optimiser(network, settings, updates=total), History(total))
         if (saved := checkpoints.latest()) is not None:
             require_same(saved["run"], this_run, where=checkpoints.folder)
@@ -94,7 +104,10 @@ def train_resnet18(store: SliceStore, settings: TrainSettings, out: Path) -> Non
                 loss = torch.zeros((), device=device)
                 for batch in itertools.islice(batches, len(indices)):
                     images, _ = augment(batch.images, None, generator=generator, settings=settings)
-                    part = loss_of(network(images).logits, batch.labels) / len(indices)
+                    images = images.contiguous(memory_format=torch.channels_last)
+                    with autocast(device, precision):
+                        logits = network(images).logits
+                    part = loss_of(logits.float(), batch.labels) / len(indices)
                     part.backward()
                     loss += part.detach()
                 rate = run.optimiser.learning_rate
@@ -102,18 +115,19 @@ def train_resnet18(store: SliceStore, settings: TrainSettings, out: Path) -> Non
                 step = run.epoch * order.updates + update + 1
                 run.history.add_updates(1, step=step, loss=float(loss), learning_rate=rate)
             speed = order.batches * settings.batch_size / (time.monotonic() - began)
-            scores = validate(
+            scores, logits = validate(
                 run.optimiser.validated,
                 val_feed,
                 classes=len(store.classes),
                 loss_of=loss_of,
                 batch_size=settings.batch_size,
-                precision=torch.float32,
+                precision=precision,
                 world=World(0, 1, device),
             )
             run.epoch += 1
             row = run.history.add_epoch(epoch=run.epoch, learning_rate=rate, slices_per_s=speed, **scores)
-            run.keep_weights(row, settings.keep)
+            level = fit_level(logits, torch.from_numpy(val_feed.labels), loss_of) if settings.level else None
+            run.keep_weights(row, settings.keep, level=level)
             checkpoints.save(run.state() | {"run": this_run})
             print(f"epoch {run.epoch}/{settings.epochs}: {row}", flush=True)
     _write(out, run, store, this_run)

@@ -71,7 +71,8 @@ def _absent(found: dict[str, Score], table: SliceTable, tested: View) -> dict[st
     if not np.isfinite(found["segmentation.dice_median"].value):
         absent |= {"segmentation": no_masks, "explanation.pointing_game": no_masks}
     elif not np.isfinite(found["segmentation.healthy_false_positive_rate"].value):
-        absent["segmentation.healthy_false_positive_rate"] = "this split has no tumour-free slice"
+        for name in ("rate", "area"):
+            absent[f"segmentation.healthy_false_positive_{name}"] = "this split has no tumour-free slice"
     if not np.isfinite(found["explanation.background_share"].value):
         absent["explanation.background_share"] = "no heatmap of this split has positive evidence"
     if not np.isfinite(found["explanation.deletion_auc"].value):

@@ -41,6 +41,7 @@ _ROWS = (
     ("Median Dice of all tissue", "segmentation.baselines.all_tissue.dice_median", "share"),
     ("Median HD95, pixels", "segmentation.hd95_median", "number"),
     ("Tumour-free slices with a mask", "segmentation.healthy_false_positive_rate", "share"),
+    ("Tissue marked on tumour-free slices", "segmentation.healthy_false_positive_area", "share"),
     ("Explanation", None, ""),
     ("Pointing game", "explanation.pointing_game", "share"),
     ("Pointing game of Grad-CAM", "segmentation.baselines.gradcam.pointing_game", "share"),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_RIDGE = 0.1  # in units of the channels' variance over the counted pixels: how strong an edge must be to stop smoothing
+_RIDGE = 0.01  # of the channels' variance over the counted pixels: how strong an edge must be to stop smoothing
 _LEAST = 1e-6
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from glioscope.errors import InputError
 from glioscope.models.head import Head
 from glioscope.models.output import NetworkOutput
+from glioscope.models.shrink import grown, shrunk
 from glioscope.models.turn import TURNS_OF_A_RECTANGLE, turned, turned_back
 
 
@@ -44,9 +45,10 @@ class HeatmapNetwork(nn.Module, ABC):
     def forward(self, x: Tensor, tissue: Tensor | None = None, turn: int = 0) -> NetworkOutput:
         """Classify ``x``; see the class.
 
-        ``turn``, 1 to 7: decide from the mean of two views, the slice and the slice turned, brought back
-        (:mod:`glioscope.models.turn`). Evidence that stands beside its lesion turns the wrong way and does not add up,
-        so training with random turns pulls it onto the lesion (docs/decisions/0015-two-views.md). Where ``mirror`` is
+        ``turn``, 1 to 7: decide from the mean of two views, the slice and the slice turned and shrunk, brought back
+        (:mod:`glioscope.models.turn`, :mod:`glioscope.models.shrink`). Evidence that stands beside its lesion turns the
+        wrong way, evidence around it comes back further out, and neither adds up: so training with random turns pulls
+        evidence onto the lesion (docs/decisions/0015-two-views.md). Where ``mirror`` is
         set, a call outside training decides from the mean of the slice's four mirror images in the same way.
         """
         if x.dim() != 4 or x.shape[1] != self.in_channels:
@@ -67,10 +69,10 @@ class HeatmapNetwork(nn.Module, ABC):
 
     def _over_two_views(self, x: Tensor, turn: int) -> Tensor:
         channels_last = x.is_contiguous(memory_format=torch.channels_last)
-        both = torch.cat([x, turned(x, turn)])
+        both = torch.cat([x, shrunk(turned(x, turn))])
         layout = torch.channels_last if channels_last else torch.contiguous_format
         plain, other = self.features(both.contiguous(memory_format=layout)).chunk(2)
-        return (plain + turned_back(other, turn)) / 2
+        return (plain + turned_back(grown(other), turn)) / 2
 
     def _over_mirror_images(self, x: Tensor) -> Tensor:
         layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format

@@ -24,7 +24,9 @@ from glioscope.training.class_weights import class_weights
 from glioscope.training.distributed import join_world
 from glioscope.training.feed import Feed
 from glioscope.training.finish import write_model
+from glioscope.training.hide import WARM_UP, hide
 from glioscope.training.history import History
+from glioscope.training.level import fit_level
 from glioscope.training.loss import make_loss
 from glioscope.training.optimise import Optimiser
 from glioscope.training.order import Order
@@ -113,7 +115,7 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
         elif world.writes:
             checkpoints.remove()
 
-        with_tissue = settings.pool_region != "all"
+        with_tissue = settings.pool_region != "all" or settings.hide > 0
         train_feed = Feed(store, "train", device=device, with_tissue=with_tissue)
         val_feed = Feed(store, "val", device=device, with_tissue=with_tissue)
         balance = class_weights(train_feed.labels, store.classes).to(device)
@@ -121,6 +123,8 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
         loss_of = make_loss(settings.loss, weights, tumour_free=store.healthy is not None)
         order = Order(len(train_feed), settings.batch_size, settings.accumulate, world.size, settings.seed)
         total = settings.epochs * order.updates
+        healthy = None if store.healthy is None else store.classes.index(store.healthy)
+        hide_from = math.ceil(WARM_UP * settings.epochs)
 
         torch.manual_seed(settings.seed)
         built = create_model(
@@ -160,15 +164,31 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
                     loss = torch.zeros((), device=device)
                     for number, batch in enumerate(itertools.islice(batches, len(indices)), start=1):
                         images, tissue = augment(batch.images, batch.tissue, generator=generator, settings=settings)
+                        labels = batch.labels
+                        if settings.hide and tissue is not None and run.epoch >= hide_from:
+                            with autocast(device, precision):
+                                changed, shown = hide(
+                                    images.contiguous(memory_format=layout),
+                                    tissue,
+                                    labels,
+                                    teacher=run.optimiser.validated,
+                                    region=settings.pool_region,
+                                    share=settings.hide,
+                                    healthy=healthy,
+                                    generator=generator,
+                                )
+                            images, tissue = torch.cat([images, changed]), torch.cat([tissue, tissue])
+                            labels = torch.cat([labels, shown])
                         images = images.contiguous(memory_format=layout)
-                        turn = draw_turn(settings.views, images, generator)
+                        views = settings.views if len(labels) == len(batch.labels) else 1
+                        turn = draw_turn(views, images, generator)
                         with world.exchange_gradients(parallel, now=number == len(indices)):
                             with autocast(device, precision):
                                 logits = parallel(images, tissue, turn=turn).logits
-                            part = loss_of(logits, batch.labels) / len(indices)
+                            part = loss_of(logits, labels) / len(indices)
                             part.backward()
                         loss += part.detach()
-                        slices += world.size * len(images)
+                        slices += world.size * len(batch.labels)
                     learning_rate = run.optimiser.learning_rate
                     run.optimiser.update()
                     run.update += 1
@@ -196,7 +216,7 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
                         last_saved = time.monotonic()
 
                 validated = world.align(run.optimiser.validated)
-                scores = validate(
+                scores, logits = validate(
                     validated,
                     val_feed,
                     classes=len(store.classes),
@@ -209,7 +229,8 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
                 if not math.isfinite(scores["val_loss"]):
                     raise TrainingError(f"validation loss is not a number after epoch {run.epoch}", hint=LOWER_RATE)
                 row = run.history.add_epoch(epoch=run.epoch, learning_rate=learning_rate, slices_per_s=speed, **scores)
-                report.epoch(row, is_best=run.keep_weights(row, settings.keep))
+                level = fit_level(logits, torch.from_numpy(val_feed.labels), loss_of) if settings.level else None
+                report.epoch(row, is_best=run.keep_weights(row, settings.keep, level=level))
                 if world.writes:
                     checkpoints.save(run.state() | {"run": this_run})
                     last_saved = time.monotonic()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from glioscope.config import Loss
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
+NONE = -100  # a label: none of the classes
 
 
 def make_loss(kind: Loss, weights: Tensor, *, tumour_free: bool) -> LossFunction:
@@ -17,15 +19,19 @@ def make_loss(kind: Loss, weights: Tensor, *, tumour_free: bool) -> LossFunction
 
     "cross_entropy" (paper) compares the classes with one another. "one_vs_rest" asks of each class alone whether it is
     there: without a tumour-free class a softmax lets one class be whatever the others are not, and such a class needs
-    no evidence of its own. "auto": one_vs_rest unless there is a ``tumour_free`` class.
+    no evidence of its own. "auto": one_vs_rest unless there is a ``tumour_free`` class. A label may be :data:`NONE`;
+    cross-entropy leaves such slices out, as it knows no such answer.
     """
     if kind == "cross_entropy" or (kind == "auto" and tumour_free):
-        return lambda logits, labels: functional.cross_entropy(logits, labels, weight=weights.to(logits.device))
+        return lambda logits, labels: functional.cross_entropy(
+            logits, labels, weight=weights.to(logits.device), ignore_index=NONE
+        )
 
     def one_vs_rest(logits: Tensor, labels: Tensor) -> Tensor:
-        truth = functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        known = labels != NONE
+        truth = functional.one_hot(labels.clamp(min=0), logits.shape[1]).to(logits.dtype) * known[:, None]
         each = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(1)
-        share = weights.to(logits.device)[labels]
+        share = torch.where(known, weights.to(logits.device)[labels.clamp(min=0)], 1.0)
         return (share * each).sum() / share.sum()
 
     return one_vs_rest

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from glioscope.config import Keep
 from glioscope.errors import ConfigError, OutputError
 from glioscope.model_directory import read_description
+from glioscope.models.network import HeatmapNetwork
 from glioscope.recipes import TrainSettings
 from glioscope.training.history import History
 from glioscope.training.optimise import Optimiser
@@ -36,18 +37,26 @@ class Run:
     lowest: float = math.inf
     kept: dict[str, Any] = field(default_factory=dict)
 
-    def keep_weights(self, row: dict[str, Any], keep: Keep) -> bool:
+    @property
+    def validated(self) -> HeatmapNetwork:
+        """The weights that count; see :class:`Optimiser`."""
+        return cast(HeatmapNetwork, self.optimiser.validated)
+
+    def keep_weights(self, row: dict[str, Any], keep: Keep, *, level: Tensor | None = None) -> bool:
         """Keep a copy of the validated weights, under "best" only if they are; returns whether they are.
 
-        Best is the lowest validation loss yet in a ``row`` of the history; equal is not lower.
+        Best is the lowest validation loss yet in a ``row`` of the history; equal is not lower. ``level`` (K,) is added
+        to the head's bias in the copy.
         """
         is_best = row["val_loss"] < self.lowest
         self.stale = 0 if is_best else self.stale + 1
         self.lowest = min(self.lowest, row["val_loss"])
         if is_best or keep == "last":
-            weights = {
-                key: value.detach().cpu().clone() for key, value in self.optimiser.validated.state_dict().items()
-            }
+            weights = {key: value.detach().cpu().clone() for key, value in self.validated.state_dict().items()}
+            if level is not None:
+                head = self.validated.head_convolution.bias
+                name = next(name for name, parameter in self.validated.named_parameters() if parameter is head)
+                weights[name] += level
             self.kept = {"weights": weights} | {name: row[name] for name in ("epoch", "val_loss", "val_f1_macro")}
         return is_best
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.metrics import f1_score, roc_auc_score
-from torch import nn
+from torch import Tensor, nn
 
 from glioscope.precision import autocast
 from glioscope.training.distributed import World
@@ -25,11 +25,12 @@ def validate(
     batch_size: int,
     precision: torch.dtype,
     world: World,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Tensor]:
     """Score ``network``, in eval mode, on all of ``feed``; every process takes a share and knows the result.
 
-    Returns val_loss (the training's loss, with its class weights, over all slices), val_f1_macro over the classes that
-    occur in labels or predictions, and val_auroc (one against the rest, macro; None unless every class occurs).
+    Returns the scores, and the logits (N, K) of all slices on the CPU. The scores are val_loss (the training's loss,
+    with its class weights, over all slices), val_f1_macro over the classes that occur in labels or predictions, and
+    val_auroc (one against the rest, macro; None unless every class occurs).
     """
     was_training = network.training
     network.eval()
@@ -44,7 +45,7 @@ def validate(
     network.train(was_training)
     logits = world.sum(logits).cpu()
     loss = float(loss_of(logits, torch.from_numpy(feed.labels)))
-    return {"val_loss": loss} | _scores(feed.labels, logits.softmax(1).numpy())
+    return {"val_loss": loss} | _scores(feed.labels, logits.softmax(1).numpy()), logits
 
 
 def _scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:

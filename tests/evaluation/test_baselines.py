@@ -32,6 +32,19 @@ def test_it_is_the_rectified_sum_of_features_weighted_by_their_mean_gradients(na
     np.testing.assert_allclose(found, expected.detach().numpy(), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_of_a_network_that_mirrors_it_explains_one_pass(name: str):
+    """The bottleneck is passed four times there, and Grad-CAM is defined for one."""
+    found = []
+    for mirror in (False, True):
+        torch.manual_seed(0)
+        net = create_model(name, in_channels=2, num_classes=3, width=4, depth=2, pooling="lse", mirror=mirror).eval()
+        x, tissue = torch.rand(3, 2, 32, 32), torch.ones(3, 32, 32, dtype=torch.bool)
+        found.append(grad_cam(net, x, tissue, np.array([0, 2, 1])))
+        assert net.mirror == mirror
+    assert np.array_equal(*found)
+
+
 def test_an_unknown_network_is_named():
     with pytest.raises(TypeError, match="Linear"):
         bottleneck(torch.nn.Linear(1, 1))

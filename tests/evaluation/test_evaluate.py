@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rigged import make_model, make_store
 
@@ -37,6 +38,7 @@ def test_a_network_that_sees_the_tumour_gets_the_marks_it_deserves(done: tuple[P
     assert metrics["segmentation"]["dice_median"]["value"] > 0.95
     assert metrics["segmentation"]["hd95_median"]["value"] <= 1
     assert metrics["segmentation"]["healthy_false_positive_rate"]["value"] == 0
+    assert metrics["segmentation"]["healthy_false_positive_area"]["value"] == 0
     explanation = metrics["explanation"]
     assert explanation["pointing_game"]["value"] == 1
     assert explanation["background_share"]["value"] == explanation["background_share_raw"]["value"] == 0
@@ -51,6 +53,7 @@ def test_every_promised_number_is_there(done: tuple[Path, dict[str, Any]]):
     names = [f"classification.{n}" for n in ("f1_macro", "accuracy", "balanced_accuracy", "auroc_macro", "auprc_macro")]
     names += ["classification.ece", "segmentation.dice_median", "segmentation.dice_median_untuned"]
     names += ["segmentation.hd95_median", "segmentation.healthy_false_positive_rate"]
+    names += ["segmentation.healthy_false_positive_area"]
     for name in names:
         for bound in ("value", "ci_low", "ci_high"):
             assert number(metrics, name, bound) is not None, name
@@ -172,6 +175,32 @@ def test_the_card_says_what_the_model_is_not_for(done: tuple[Path, dict[str, Any
     assert "| test | 24 | 4 |" in card
     assert "{{" not in card
     assert "None" not in card
+
+
+def test_what_is_marked_on_tumour_free_slices_is_measured(tmp_path: Path, store: SliceStore):
+    """A network that sees tumours where there is tissue: it marks something on every slice."""
+    eager = make_model(tmp_path / "eager", store, level=0.3)
+    metrics = evaluate(store, eager, tmp_path / "out", PARAMS)
+    table = read_table(tmp_path / "out/slices.csv", healthy="no_tumour")
+    free = ~table.tumour
+    tissue = np.asarray(store.tissue("test")).reshape(len(table), -1).sum(1)
+    shares = table.column("mask_pixels")[free] / tissue[free]
+    assert metrics["segmentation"]["healthy_false_positive_rate"]["value"] == (shares > 0).mean() > 0
+    area = metrics["segmentation"]["healthy_false_positive_area"]
+    assert area["value"] == pytest.approx(shares.mean())
+    assert 0 < area["ci_low"] <= area["value"] <= area["ci_high"] < 1
+    assert "Tissue marked on tumour-free slices" in (tmp_path / "out/report.html").read_text()
+    assert (
+        f"| tissue marked on tumour-free slices | {area['value']:.3f}" in (tmp_path / "out/model_card.md").read_text()
+    )
+
+
+def test_evidence_on_the_rim_of_the_head_is_not_counted(tmp_path: Path, store: SliceStore):
+    metrics = evaluate(store, make_model(tmp_path / "model", store, region="inner"), tmp_path / "out", PARAMS)
+    assert metrics["model"]["evidence_region"] == "inner"
+    assert metrics["segmentation"]["dice_median"]["value"] > 0.9
+    assert metrics["explanation"]["background_share"]["value"] == 0
+    assert metrics["explanation"]["pointing_game"]["value"] == 1
 
 
 def test_evidence_in_the_empty_corner_is_found_and_refused(tmp_path: Path, store: SliceStore):

@@ -14,7 +14,7 @@ def samples(count: int) -> list[Sample]:
         row, column = random.integers(8, 24, 2)
         truth = (y - row) ** 2 + (x - column) ** 2 < 25
         heat = (truth * 3 + random.normal(size=(32, 32))).astype(np.float32)
-        result.append(Sample(heat, bool(random.random() < 0.2), np.ones((32, 32), bool), False, truth))
+        result.append(Sample(heat, bool(random.random() < 0.2), np.ones((32, 32), bool), None, truth))
     return result
 
 

@@ -1,6 +1,7 @@
 """Masks against ground truth, with numbers known by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,32 @@ def test_background_share_counts_positive_evidence_only():
     heat[0, 0], heat[3, 3] = 3, 1
     assert background_share(heat, tissue, None) == 0.25
     assert background_share(heat, tissue, tissue) == 0
+
+
+@pytest.mark.parametrize(
+    "truth", [disc(20, 20, 8), np.zeros((SIDE, SIDE), bool), None], ids=["tumour", "free", "unknown"]
+)
+def test_the_size_of_a_mask_is_said_in_pixels_and_as_a_share_of_the_tissue(truth: np.ndarray | None):
+    """A plateau on a plain: the mask is the plateau."""
+    plateau, tissue = disc(20, 20, 6), disc(22, 22, 18)
+    heat = np.where(plateau, 5.0, np.where(disc(22, 22, 10), 1.0, 0.0))
+    row = score_sample(sample(heat, truth, tissue=tissue), (0.0,), distance=False)
+    assert row["mask_pixels"] == plateau.sum()
+    assert row["mask_share"] == plateau.sum() / tissue.sum()
+    assert score_sample(sample(heat, truth, nothing=True), (0.0,), distance=False)["mask_share"] == 0
+
+
+def test_nothing_is_marked_where_the_network_does_not_count():
+    """Bright evidence on the rim of the tissue, weaker evidence inside: only the latter is marked and pointed at."""
+    tissue, counted, lesion = disc(24, 24, 20), disc(24, 24, 15), disc(24, 24, 5)
+    heat = np.where(tissue & ~disc(24, 24, 17), 9.0, np.where(lesion, 5.0, np.where(disc(24, 24, 9), 1.0, 0.0)))
+    one = replace(sample(heat, lesion, tissue=tissue), counted=counted)
+    row = score_sample(one, (0.0,), distance=True)
+    assert (row["dice_0"], row["pointing"], row["hd95"]) == (1, 1, 0)
+    assert row["mask_share"] == lesion.sum() / tissue.sum()
+    blind = score_sample(replace(one, counted=tissue), (0.0,), distance=True)
+    assert blind["pointing"] == 0
+    assert blind["dice_0"] < 0.1
 
 
 def test_slices_without_tumour_or_truth_have_a_mask_size_but_no_dice():

@@ -24,6 +24,10 @@ REFUSED = [
     ({"pool_fraction": float("nan")}, "pool_fraction is nan"),
     ({"pool_k": 0}, "pool_k is 0"),
     ({"pool_sharpness": float("inf")}, "pool_sharpness is inf"),
+    ({"pooling": "lse", "guide": -0.1}, "guide is -0.1"),
+    ({"pooling": "lse", "guide": 0.6}, "guide is 0.6"),
+    ({"pooling": "lse", "guide": float("nan")}, "guide is nan"),
+    ({"pooling": "max", "guide": 0.1}, "the pooling max does not decide from"),
 ]
 
 

@@ -10,6 +10,8 @@ from torch import nn
 from glioscope.errors import InputError
 from glioscope.models.gp_recon_resnet import GPReconResNet
 from glioscope.models.gp_unet import GPUNet
+from glioscope.models.network import without_mirror
+from glioscope.models.turn import TURNS_OF_A_RECTANGLE, turned, turned_back
 
 HEADS = [
     {},
@@ -17,7 +19,11 @@ HEADS = [
     {"pooling": "lse"},
     {"pooling": "top_k", "pool_k": 5},
     {"pooling": "top_fraction", "pool_region": "tissue", "pool_fraction": 0.1},
+    {"mirror": True},
+    {"pooling": "top_fraction", "pool_region": "inner", "guide": 0.2, "mirror": True},
 ]
+GUIDED = {"pooling": "lse", "pool_region": "tissue", "guide": 0.2}
+SOME_HEADS = [HEADS[0], HEADS[4], HEADS[-1]]
 each_head = pytest.mark.parametrize("head", HEADS, ids=lambda head: "-".join(map(str, head.values())) or "paper")
 
 
@@ -68,17 +74,19 @@ def test_the_same_seed_gives_the_same_network_and_the_same_step(build, x):
     assert all(torch.equal(a, b) for a, b in zip(step(), step(), strict=True))
 
 
-def test_a_slice_gets_the_same_answer_alone_and_in_a_batch(build, x):
-    net = build().eval()
-    together, alone = net(x), net(x[1:])
+@each_head
+def test_a_slice_gets_the_same_answer_alone_and_in_a_batch(build, x, tissue, head):
+    net = build(**head).eval()
+    together, alone = net(x, tissue), net(x[1:], tissue[1:])
     torch.testing.assert_close(together.logits[1:], alone.logits, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(together.heatmap[1:], alone.heatmap, rtol=1e-4, atol=1e-5)
 
 
-def test_channels_last_memory_changes_nothing_but_rounding(build, x):
-    net = build().eval()
-    plain = net(x)
-    packed = net.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
+@each_head
+def test_channels_last_memory_changes_nothing_but_rounding(build, x, tissue, head):
+    net = build(**head).eval()
+    plain = net(x, tissue)
+    packed = net.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last), tissue)
     torch.testing.assert_close(packed.logits, plain.logits, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(packed.heatmap, plain.heatmap, rtol=1e-4, atol=1e-4)
 
@@ -103,7 +111,7 @@ def test_bf16_autocast_stays_within_four_percent_of_the_range(build, x, tissue, 
     assert (rough.logits - exact.logits).abs().max() < 0.04 * span
 
 
-@pytest.mark.parametrize("head", [HEADS[0], HEADS[-1]], ids=["paper", "top-fraction-tissue"])
+@pytest.mark.parametrize("head", SOME_HEADS, ids=["paper", "top-fraction-tissue", "guide-mirror"])
 def test_an_export_says_the_same_for_any_number_of_slices(build, x, tissue, head):
     net = build(depth=2, **head).eval()
     batch = torch.export.Dim("batch", min=1, max=64)
@@ -131,9 +139,61 @@ def test_compilation_needs_no_graph_break_and_trains_alike(build, x):
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
-def test_everything_inside_follows_the_inputs_device(build, x):
-    out = build().to("meta").eval()(x.to("meta"))
+@pytest.mark.parametrize("head", SOME_HEADS, ids=["paper", "top-fraction-tissue", "guide-mirror"])
+def test_compilation_for_inference_needs_no_graph_break_either(build, x, tissue, head):
+    torch.compiler.reset()  # one forward of three classes and several heads: more than it remembers
+    net = build(depth=2 if isinstance(build(), GPUNet) else 1, **head).eval()
+    with torch.inference_mode():
+        expected = net(x, tissue)
+        compiled = torch.compile(net, backend="eager", fullgraph=True)(x, tissue)
+    torch.testing.assert_close(compiled.logits, expected.logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(compiled.heatmap, expected.heatmap, rtol=1e-4, atol=1e-5)
+
+
+@each_head
+def test_everything_inside_follows_the_inputs_device(build, x, tissue, head):
+    out = build(**head).to("meta").eval()(x.to("meta"), tissue.to("meta"))
     assert out.heatmap.device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    "head", [{}, {"pooling": "lse", "pool_region": "tissue", "guide": 0.2}], ids=["paper", "guide"]
+)
+def test_mirrored_it_knows_no_left_and_right(build, x, tissue, head):
+    mirrored, plain = build(mirror=True, **head).eval(), build(**head).eval()
+    out, lone = mirrored(x, tissue), plain(x, tissue)
+    for turn in TURNS_OF_A_RECTANGLE:
+        other = mirrored(turned(x, turn), turned(tissue, turn))
+        torch.testing.assert_close(other.logits, out.logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(turned_back(other.heatmap, turn), out.heatmap, rtol=1e-4, atol=1e-5)
+        # Otherwise the test would say nothing: one pass does tell the sides apart.
+        assert not torch.allclose(plain(turned(x, turn), turned(tissue, turn)).logits, lone.logits, atol=1e-4)
+
+
+def test_training_knows_neither_guide_nor_mirror(build, x, tissue):
+    plain, other = build(**GUIDED | {"guide": 0}), build(**GUIDED, mirror=True)
+    outputs = []
+    for net in (plain, other):
+        torch.manual_seed(5)
+        outputs.append(net.train()(x, tissue))
+    assert torch.equal(outputs[0].logits, outputs[1].logits)
+    assert torch.equal(outputs[0].heatmap, outputs[1].heatmap)
+    assert not torch.allclose(plain.eval()(x, tissue).logits, other.eval()(x, tissue).logits, atol=1e-4)
+
+
+def test_without_mirror_it_decides_from_one_pass_for_as_long_as_asked(build, x):
+    plain, mirrored = build().eval(), build(mirror=True).eval()
+    once, four = plain(x).logits, mirrored(x).logits
+    with without_mirror(mirrored), without_mirror(plain):
+        assert torch.equal(mirrored(x).logits, once)
+        assert torch.equal(plain(x).logits, once)
+    assert torch.equal(mirrored(x).logits, four)
+    assert torch.equal(plain(x).logits, once)
+    with pytest.raises(InputError), without_mirror(mirrored):
+        mirrored(x[:, :1])
+    assert torch.equal(mirrored(x).logits, four)
+    with without_mirror(nn.Identity()):  # a network of somebody else's has no mirror to leave out
+        pass
 
 
 @each_head

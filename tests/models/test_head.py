@@ -5,13 +5,17 @@ import torch
 from torch import nn
 
 from glioscope.models.head import Head
+from glioscope.models.region import counted_of_slice
 
 
-def apply(head: Head, features: torch.Tensor, weight: torch.Tensor, tissue: torch.Tensor | None = None):
+def apply(
+    head: Head, features: torch.Tensor, weight: torch.Tensor, tissue: torch.Tensor | None = None, training: bool = False
+):
     convolution = nn.Conv2d(features.shape[1], weight.shape[0], 1)
     convolution.weight.data = weight[:, :, None, None]
     convolution.bias.data = torch.linspace(-1, 1, weight.shape[0])
-    return head(features, convolution, tissue, heatmap=True)
+    image = torch.rand(len(features), 2, *features.shape[2:], generator=torch.Generator().manual_seed(2))
+    return head(features, convolution, tissue, image=image, training=training)
 
 
 @pytest.fixture
@@ -55,7 +59,8 @@ def test_lse_lies_between_mean_and_maximum_and_sharpens_towards_it(features, wei
     torch.testing.assert_close(apply(Head(pooling="lse"), features, weight).logits, expected)
 
 
-@pytest.mark.parametrize("region", ["all", "tissue"])
+@pytest.mark.parametrize("guide", [0.0, 0.3])
+@pytest.mark.parametrize("region", ["all", "tissue", "inner"])
 @pytest.mark.parametrize(
     ("head", "count"),
     [
@@ -67,19 +72,27 @@ def test_lse_lies_between_mean_and_maximum_and_sharpens_towards_it(features, wei
     ],
     ids=["k", "k-above-area", "tenth", "all-pixels", "at-least-one"],
 )
-def test_the_highest_counted_pixels_are_averaged(features, weight, tissue, region, head, count):
-    out = apply(Head(region=region, **head), features, weight, tissue)
+def test_the_highest_counted_pixels_are_averaged(features, weight, tissue, region, guide, head, count):
+    out = apply(Head(region=region, guide=guide, **head), features, weight, tissue)
     for item in range(3):
         for channel in range(2):
             pixels = out.heatmap[item, channel]
-            pixels = pixels[tissue[item]] if region == "tissue" else pixels.flatten()
+            counted = counted_of_slice(tissue[item].numpy(), region)
+            pixels = pixels.flatten() if counted is None else pixels[torch.from_numpy(counted)]
             expected = pixels.sort(descending=True).values[: count(len(pixels))].mean()
             torch.testing.assert_close(out.logits[item, channel], expected)
 
 
-@pytest.mark.parametrize("pooling", ["max", "lse", "top_k", "top_fraction"])
-def test_pixels_outside_the_tissue_change_no_logit_and_get_no_gradient(features, weight, tissue, pooling):
-    head = Head(pooling=pooling, region="tissue")
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"pooling": pooling} for pooling in ("max", "lse", "top_k", "top_fraction")),
+        {"pooling": "lse", "guide": 0.3},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_pixels_outside_the_tissue_change_no_logit_and_get_no_gradient(features, weight, tissue, options):
+    head = Head(region="tissue", **options)
     changed = torch.where(tissue[:, None], features, 100.0).requires_grad_()
     out = apply(head, changed, weight, tissue)
     torch.testing.assert_close(out.logits, apply(head, features, weight, tissue).logits)
@@ -103,7 +116,30 @@ def test_an_empty_mask_counts_every_pixel_of_its_slice_only(features, weight, ti
     assert not torch.allclose(inside[0], everywhere[0])
 
 
-def test_reductions_are_float32_under_autocast(features, weight):
+@pytest.mark.parametrize("guide", [0.0, 0.3])
+def test_reductions_are_float32_under_autocast(features, weight, tissue, guide):
+    head = Head(pooling="lse", region="tissue", guide=guide)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough = apply(Head(pooling="lse"), features, weight)
-    assert torch.equal(rough.logits, apply(Head(pooling="lse"), features, weight).logits)
+        rough = apply(head, features, weight, tissue)
+    assert torch.equal(rough.logits, apply(head, features, weight, tissue).logits)
+
+
+def test_what_is_filtered_is_shown_and_decides(features, weight, tissue):
+    plain, filtered = (
+        apply(Head(pooling="lse", region="tissue", guide=guide), features, weight, tissue) for guide in (0.0, 0.3)
+    )
+    inside = tissue[:, None].expand_as(plain.heatmap)
+    assert torch.equal(plain.heatmap[~inside], filtered.heatmap[~inside])
+    assert filtered.heatmap[inside].std() < 0.9 * plain.heatmap[inside].std()
+    area = tissue.flatten(1).sum(1)[:, None]
+    expected = ((filtered.heatmap * 4).exp() * tissue[:, None]).sum((2, 3)).div(area).log() / 4
+    torch.testing.assert_close(filtered.logits, expected)
+
+
+def test_training_filters_nothing(features, weight, tissue):
+    plain, filtered = (
+        apply(Head(pooling="lse", region="tissue", guide=guide), features, weight, tissue, training=True)
+        for guide in (0.0, 0.3)
+    )
+    assert torch.equal(plain.logits, filtered.logits)
+    assert torch.equal(plain.heatmap, filtered.heatmap)

@@ -18,9 +18,11 @@ from glioscope.model_directory import load_model
 from glioscope.training import train
 from glioscope.training.distributed import World, join_world
 from glioscope.training.feed import Feed
+from glioscope.training.loss import make_loss
 from glioscope.training.validation import validate
 
-CHANGES = {"epochs": 2, "batch_size": 4, "accumulate": 2, "ema": 0.5}
+# The level is set after the validation whose loss is compared here.
+CHANGES = {"epochs": 2, "batch_size": 4, "accumulate": 2, "ema": 0.5, "level": False}
 
 
 def _member(rank: int, port: int, store: Path, out: Path, options: dict[str, object]) -> None:
@@ -67,10 +69,11 @@ def test_two_processes_repeat_to_the_same_bits_and_resume_does_nothing_more(trai
 def test_the_validation_that_both_shared_is_that_of_the_weights_written(trained, store):
     network, description = load_model(trained)
     feed = Feed(store, "val", device=torch.device("cpu"), with_tissue=True)
-    scores = validate(
+    scores, _ = validate(
         network,
         feed,
-        weights=torch.ones(2),
+        classes=2,
+        loss_of=make_loss("cross_entropy", torch.ones(2), tumour_free=True),
         batch_size=4,
         precision=torch.float32,
         world=World(0, 1, torch.device("cpu")),

@@ -15,6 +15,10 @@ from glioscope.data import SliceStore
 from glioscope.errors import ConfigError, InputError, OutputError, TrainingError
 from glioscope.model_directory import load_model, read_description, save_model
 from glioscope.training import train
+from glioscope.training.distributed import World
+from glioscope.training.feed import Feed
+from glioscope.training.loss import make_loss
+from glioscope.training.validation import validate
 
 
 def _train(store, out, *, progress=False, **changes):
@@ -37,6 +41,8 @@ def test_a_model_directory_comes_out_and_nothing_else_stays(store, tmp_path):
     assert description.training["settings"]["ema"] == 0.5
     assert description.lineage["data_digest"] == store.digest
     assert description.lineage["parameters"]["width"] == 4
+    assert network.mirror == description.network["mirror"] is True
+    assert network.head.guide == description.network["guide"] == 0.1
     assert description.reference["channels"].keys() == set(store.channels)
 
 
@@ -51,13 +57,38 @@ def test_both_recipes_train_each_network(store, tmp_path, recipe):
     assert read_description(out).training["settings"]["recipe"] == recipe
 
 
-def test_the_weights_kept_are_those_of_the_epoch_with_the_lowest_validation_loss(store, tmp_path):
-    out = _train(store, tmp_path / "model", epochs=6, learning_rate=0.05, schedule="constant")
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_weights_kept_are_those_of_the_epoch_with_the_lowest_validation_loss_or_of_the_last(store, tmp_path, keep):
+    changes = {"epochs": 6, "learning_rate": 0.05, "schedule": "constant", "level": False}
+    out = _train(store, tmp_path / "model", keep=keep, **changes)
     with (out / "history.csv").open(newline="") as stream:
         losses = [float(row["val_loss"]) for row in csv.DictReader(stream)]
-    training = read_description(out).training
-    assert training["kept_epoch"] == losses.index(min(losses)) + 1
-    assert training["validation_loss"] == pytest.approx(min(losses), rel=1e-5)
+    kept = losses.index(min(losses)) if keep == "best" else 5
+    network, description = load_model(out)
+    assert description.training["epochs"] == 6
+    assert description.training["kept_epoch"] == kept + 1
+    assert description.training["validation_loss"] == pytest.approx(losses[kept], rel=1e-5)
+    scores, _ = validate(
+        network,
+        Feed(store, "val", device=torch.device("cpu"), with_tissue=True),
+        classes=2,
+        loss_of=make_loss("cross_entropy", torch.ones(2), tumour_free=True),
+        batch_size=8,
+        precision=torch.float32,
+        world=World(0, 1, torch.device("cpu")),
+    )
+    assert scores["val_loss"] == pytest.approx(losses[kept], rel=1e-4)
+
+
+def test_auto_is_one_against_the_rest_where_no_class_is_tumour_free(store, tmp_path):
+    tumours = SliceStore.open(write_store(tmp_path, patients={"train": 3, "val": 2}, classes=("Glioma", "Meningioma")))
+    assert tumours.healthy is None
+    kinds = ("auto", "cross_entropy", "one_vs_rest")
+    for data, chosen in ((store, "cross_entropy"), (tumours, "one_vs_rest")):
+        out = tmp_path / chosen
+        digests = {kind: weights_sha256(_train(data, out / kind, epochs=1, loss=kind)) for kind in kinds}
+        assert digests["auto"] == digests[chosen]
+        assert len(set(digests.values())) == 2
 
 
 def test_equal_seeds_give_equal_weights_and_another_seed_others(store, tmp_path):
@@ -83,10 +114,12 @@ def test_without_the_masks_it_trains_to_the_same_bits(store, tmp_path):
     assert weights_sha256(_train(without, tmp_path / "a")) == weights_sha256(_train(store, tmp_path / "b"))
 
 
-def test_patience_ends_a_run_that_no_longer_gets_better(store, tmp_path):
-    out = _train(store, tmp_path / "model", epochs=40, patience=2, learning_rate=1e-9, schedule="constant", norm="none")
+@pytest.mark.parametrize(("keep", "later"), [("best", 2), ("last", 0)])
+def test_patience_ends_a_run_that_no_longer_gets_better(store, tmp_path, keep, later):
+    still = {"learning_rate": 1e-9, "schedule": "constant", "norm": "none"}
+    out = _train(store, tmp_path / "model", epochs=40, patience=2, keep=keep, **still)
     training = read_description(out).training
-    assert training["epochs"] == training["kept_epoch"] + 2 < 40
+    assert training["epochs"] == training["kept_epoch"] + later < 40
 
 
 def test_bf16_on_request(store, tmp_path):

@@ -18,8 +18,9 @@ from glioscope.data import SliceStore
 from glioscope.errors import ConfigError, IntegrityError
 from glioscope.training import train
 
-# Everything that carries state from one update to the next: dropout, BatchNorm, averaging, accumulation, a schedule.
-CHANGES = {"epochs": 8, "batch_size": 4, "accumulate": 2, "ema": 0.95, "patience": 30}
+# Everything that carries state from one update to the next: dropout, BatchNorm, averaging, accumulation, a schedule;
+# and the best weights so far.
+CHANGES = {"epochs": 8, "batch_size": 4, "accumulate": 2, "ema": 0.95, "keep": "best", "patience": 30}
 KILLS = 5
 
 
