@@ -83,8 +83,10 @@ SETS = {
         DataSet(name="tcga-lgg", size=64, paper=_PAPER),
         DataSet(
             name="figshare",
-            size=96,
-            train={"pool_region": "inner", "views": 1, "rotation": 30.0, "epochs": 12},
+            size=64,
+            # Skull present; planes and sides that tell the class; no tumour-free class to learn from.
+            train={"pool_region": "inner", "views": 1, "rotation": 30.0, "epochs": 20},
+            resnet18={"epochs": 12},
             paper=_PAPER,
             networks={"gp_unet": {"width": 24}},
         ),
