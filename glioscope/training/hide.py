@@ -4,11 +4,14 @@ A classifier may be right for a reason that lies beside the lesion, and no loss 
 that the network itself marks is put to the test: alone it must be enough to say what the slice shows, and without it
 nothing of that may remain. A place marked on another slice is kept and hidden as often, and then the opposite holds:
 what is seen there says nothing, and the rest says all. So the shape and the place of what is hidden give no answer
-away. Mining by erasing goes back to Wei et al. (CVPR 2017) and Li et al. (Tell Me Where to Look, CVPR 2018);
-docs/decisions/0027-hidden-evidence.md.
+away. Hiding holds a network to the place it has found, right or wrong, so it begins late and alternates with updates
+of two views, which find the lesion. Mining by erasing goes back to Wei et al. (CVPR 2017) and Li et al. (Tell Me Where
+to Look, CVPR 2018); docs/decisions/0027-hidden-evidence.md.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +20,20 @@ from torch.nn import functional
 from glioscope.config import PoolRegion
 from glioscope.models.network import without_mirror
 from glioscope.models.region import counted_pixels
+from glioscope.recipes import TrainSettings
 from glioscope.training.loss import NONE
 
 WARM_UP = 0.4  # of the training: before it the heatmap says too little to be put to the test
 _MARGIN = 0.05  # of the slice's shorter side, around the marked pixels
+
+
+def hides_evidence(settings: TrainSettings, *, epoch: int, update: int) -> bool:
+    """Whether this update, counted from 0 within its epoch, hides evidence: every other one after the warm-up.
+
+    With one view in training there is nothing to alternate with, and all of them do.
+    """
+    due = settings.hide > 0 and epoch >= math.ceil(WARM_UP * settings.epochs)
+    return due and (settings.views == 1 or update % 2 == 1)
 
 
 def hide(

@@ -14,6 +14,7 @@ from glioscope.training.loss import LossFunction
 
 _STEPS = 100
 _PENALTY = 1e-4  # on the square of a shift: a class that validation says nothing about stays where it is
+_LIMIT = 7.0  # e to the ± of it: without an error, more scale is always better, and the search would end at infinity
 
 
 @torch.enable_grad()
@@ -29,7 +30,10 @@ def fit_level(logits: Tensor, labels: Tensor, loss_of: LossFunction) -> Tensor:
 
     def loss() -> Tensor:
         solver.zero_grad()
-        value = loss_of(((logits + shift) * scale.exp()).float(), labels).double() + _PENALTY * (shift**2).sum()
+        value = (
+            loss_of(((logits + shift) * scale.clamp(-_LIMIT, _LIMIT).exp()).float(), labels).double()
+            + _PENALTY * (shift**2).sum()
+        )
         value.backward()
         return value
 

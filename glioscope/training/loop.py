@@ -24,7 +24,7 @@ from glioscope.training.class_weights import class_weights
 from glioscope.training.distributed import join_world
 from glioscope.training.feed import Feed
 from glioscope.training.finish import write_model
-from glioscope.training.hide import WARM_UP, hide
+from glioscope.training.hide import hide, hides_evidence
 from glioscope.training.history import History
 from glioscope.training.level import fit_level
 from glioscope.training.loss import make_loss
@@ -124,7 +124,6 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
         order = Order(len(train_feed), settings.batch_size, settings.accumulate, world.size, settings.seed)
         total = settings.epochs * order.updates
         healthy = None if store.healthy is None else store.classes.index(store.healthy)
-        hide_from = math.ceil(WARM_UP * settings.epochs)
 
         torch.manual_seed(settings.seed)
         built = create_model(
@@ -161,11 +160,12 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
                 began, slices, losses = time.monotonic(), 0, []
                 for indices in plan:
                     seed_update(generator, seed=settings.seed, epoch=run.epoch, update=run.update, rank=world.rank)
+                    hides = hides_evidence(settings, epoch=run.epoch, update=run.update)
                     loss = torch.zeros((), device=device)
                     for number, batch in enumerate(itertools.islice(batches, len(indices)), start=1):
                         images, tissue = augment(batch.images, batch.tissue, generator=generator, settings=settings)
                         labels = batch.labels
-                        if settings.hide and tissue is not None and run.epoch >= hide_from:
+                        if hides and tissue is not None:
                             with autocast(device, precision):
                                 changed, shown = hide(
                                     images.contiguous(memory_format=layout),
@@ -180,8 +180,7 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
                             images, tissue = torch.cat([images, changed]), torch.cat([tissue, tissue])
                             labels = torch.cat([labels, shown])
                         images = images.contiguous(memory_format=layout)
-                        views = settings.views if len(labels) == len(batch.labels) else 1
-                        turn = draw_turn(views, images, generator)
+                        turn = draw_turn(1 if hides else settings.views, images, generator)
                         with world.exchange_gradients(parallel, now=number == len(indices)):
                             with autocast(device, precision):
                                 logits = parallel(images, tissue, turn=turn).logits
