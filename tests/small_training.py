@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,18 @@ def small_settings(**changes: object) -> TrainSettings:
 def weights_sha256(model: Path) -> str:
     """Digest of the weights file itself."""
     return hashlib.sha256((model / "weights.safetensors").read_bytes()).hexdigest()
+
+
+class KillAt:
+    """Ends the process, as the kernel would, when that many checkpoints have been written."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def __call__(self, _file: Path) -> None:
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def train_in_process(store: Path, out: Path, changes: dict[str, object], options: dict[str, object]) -> None:

@@ -55,6 +55,7 @@ def test_the_paper_recipe_is_the_faithful_network() -> None:
     assert (options["width"], options["norm"], options["pooling"], options["pool_region"]) == (64, "none", "max", "all")
     assert (options["guide"], options["mirror"]) == (0, False)
     assert (settings.loss, settings.ema, settings.keep) == ("cross_entropy", 0, "best")
+    assert (settings.hide, settings.level, settings.views) == (0, False, 1)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -81,6 +82,8 @@ def test_what_is_given_wins_over_the_recipe() -> None:
         ("train: {keep: first}", "train.keep"),
         ("train: {loss: hinge}", "train.loss"),
         ("train: {guide: 0.6}", "train.guide"),
+        ("train: {hide: 0.6}", "train.hide"),
+        ("train: {level: high}", "train.level"),
         ("train: {mirror: sideways}", "train.mirror"),
         ("train: {pool_region: brain}", "train.pool_region"),
         ("ingest: {folds: 2}", "folds must be"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.nn import functional
 
 from glioscope.models import create_model
 from glioscope.models.network import HeatmapNetwork
@@ -29,31 +30,54 @@ def test_a_rectangle_keeps_its_shape(turn: int) -> None:
     assert turned(torch.rand(4, 6), turn).shape == (4, 6)
 
 
-def test_two_views_of_a_symmetric_slice_are_one(build: Callable[..., HeatmapNetwork], name: str) -> None:
-    """Without its own asymmetry a slice gives nothing to average away: the views differ by the kernels only."""
-    net = build().eval()
-    x = torch.rand(1, 2, 24, 24)
-    with torch.inference_mode():
-        two, other = net(x, turn=4).heatmap, net(turned(x, 4), turn=4).heatmap
-    assert torch.allclose(two, turned_back(other, 4), atol=1e-4), "two views know no left and right"
-    assert not torch.allclose(net(x).heatmap, turned_back(net(turned(x, 4)).heatmap, 4), atol=1e-4)
+@pytest.mark.parametrize("turn", TURNS_OF_A_RECTANGLE)
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_two_views_train_every_network_in_either_precision(
+    build: Callable[..., HeatmapNetwork], x: torch.Tensor, turn: int, memory: torch.memory_format
+) -> None:
+    net = build(norm="batch", pooling="lse").train().to(memory_format=memory)
+    exact = net(x.contiguous(memory_format=memory), turn=turn)
+    assert exact.heatmap.shape == (2, 3, *x.shape[2:])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = net(x.contiguous(memory_format=memory), turn=turn)
+    assert rough.logits.dtype == rough.heatmap.dtype == torch.float32
+    for output in (exact, rough):
+        net.zero_grad()
+        output.logits.sum().backward()
+        assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters())
 
 
-def test_evidence_beside_its_lesion_does_not_add_up() -> None:
-    """A network that marks the pixel to the left of a bright one loses half of its logit over two views."""
+@pytest.mark.parametrize("turn", TURNS)
+def test_evidence_beside_its_lesion_does_not_add_up_and_evidence_on_it_does(turn: int) -> None:
+    """A network that marks a place up and to the left of a bright spot loses half of its logit over two views."""
     net = create_model("gp_unet", in_channels=1, num_classes=1, width=1, depth=1, pooling="top_k", pool_k=1).eval()
+    x = torch.zeros(1, 1, 41, 41)
+    x[0, 0, 15:22, 24:31] = 1
+    marks = {"on": lambda image: image, "beside": lambda image: image.roll((-4, -10), (2, 3))}
+    for name, share in (("on", 1.0), ("beside", 0.5)):
+        with torch.no_grad():
+            net.head_convolution.weight.fill_(1)
+            net.head_convolution.bias.zero_()
+        net.features = marks[name]  # type: ignore[method-assign]
+        assert net(x).logits.item() == pytest.approx(1)
+        assert net(x, turn=turn).logits.item() == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_evidence_around_its_lesion_does_not_add_up_either(turn: int) -> None:
+    """A ring a few pixels off the edge looks the same after every turn, but not after shrinking."""
+    net = create_model("gp_unet", in_channels=1, num_classes=1, width=1, depth=1, pooling="top_k", pool_k=1).eval()
+    y, column = torch.meshgrid(torch.arange(61) - 30.0, torch.arange(61) - 30.0, indexing="ij")
+    x = (torch.hypot(y, column) < 8).float()[None, None]
+
+    def ring(image: torch.Tensor) -> torch.Tensor:
+        inner, outer = (functional.max_pool2d((image > 0.5).float(), 2 * d + 1, 1, d) for d in (6, 8))
+        return outer - inner
+
     with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.zero_()
-        first, second = (
-            layer for layer in net.modules() if isinstance(layer, torch.nn.Conv2d) and layer.kernel_size[0] == 3
-        )
-        first.weight[0, 0, 1, 1] = second.weight[0, 0, 1, 1] = net.head_convolution.weight[0, 0, 0, 0] = 1
-    x = torch.zeros(1, 1, 9, 9)
-    x[0, 0, 4, 4] = 1
-    assert net(x, turn=4).logits.item() == pytest.approx(1)
-    with torch.no_grad():
-        second.weight.zero_()
-        second.weight[0, 0, 1, 2] = 1
-    assert net(x).logits.item() == pytest.approx(1)
-    assert net(x, turn=4).logits.item() == pytest.approx(0.5)
+        net.head_convolution.weight.fill_(1)
+        net.head_convolution.bias.zero_()
+    net.features = ring  # type: ignore[method-assign]
+    alone, together = net(x).heatmap, net(x, turn=turn).heatmap
+    assert alone.mean() > 0.05
+    assert (together[alone == 1] < 1).float().mean() > 0.5

@@ -22,7 +22,7 @@ from glioscope.training.loss import make_loss
 from glioscope.training.validation import validate
 
 # The level is set after the validation whose loss is compared here.
-CHANGES = {"epochs": 2, "batch_size": 4, "accumulate": 2, "ema": 0.5, "level": False}
+CHANGES = {"epochs": 2, "batch_size": 4, "accumulate": 2, "ema": 0.5, "level": False, "hide": 0.1}  # in the second
 
 
 def _member(rank: int, port: int, store: Path, out: Path, options: dict[str, object]) -> None:

@@ -80,6 +80,25 @@ def test_the_weights_kept_are_those_of_the_epoch_with_the_lowest_validation_loss
     assert scores["val_loss"] == pytest.approx(losses[kept], rel=1e-4)
 
 
+def test_hiding_starts_after_the_warm_up_and_changes_the_training_from_there(store, tmp_path):
+    steps = []
+    for hide in (0, 0.1):
+        out = _train(store, tmp_path / str(hide), epochs=5, hide=hide, views=1, accumulate=2)
+        steps.append((out / "steps.csv").read_text().splitlines()[1:])
+    before, an_epoch = 2, len(steps[0]) // 5
+    assert steps[0][: before * an_epoch] == steps[1][: before * an_epoch]
+    assert steps[0][before * an_epoch] != steps[1][before * an_epoch]
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "one_vs_rest"])
+@pytest.mark.parametrize("changes", [{}, {"precision": "bf16", "ema": 0}, {"recipe": "paper", "hide": 0.1}])
+def test_it_hides_under_either_loss_in_either_precision_and_recipe(store, tmp_path, loss, changes):
+    out = _train(store, tmp_path / "model", loss=loss, **{"hide": 0.2} | changes)
+    network, description = load_model(out)
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+    assert np.isfinite(description.training["validation_loss"])
+
+
 def test_auto_is_one_against_the_rest_where_no_class_is_tumour_free(store, tmp_path):
     tumours = SliceStore.open(write_store(tmp_path, patients={"train": 3, "val": 2}, classes=("Glioma", "Meningioma")))
     assert tumours.healthy is None

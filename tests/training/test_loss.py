@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from glioscope.training.loss import make_loss
+from glioscope.training.loss import NONE, make_loss
 
 # A slice of class 0, three times as likely as class 1 or 3/4 to be there; one of class 1, of which nothing is known.
 LOGITS = torch.tensor([[log(3), 0.0], [0.0, 0.0]])
@@ -29,6 +29,19 @@ def test_the_loss_is_the_mean_over_slices_by_their_class_weight(kind: str) -> No
     assert loss(kind) == pytest.approx((first + second) / 2)
     assert loss(kind, weights=(1.0, 3.0)) == pytest.approx((first + 3 * second) / 4)
     assert loss(kind, LOGITS[:1], weights=(5.0, 1.0)) == pytest.approx(first)
+
+
+def test_none_of_the_classes_is_an_answer_to_one_against_the_rest_and_left_out_of_a_comparison() -> None:
+    """Of a slice of none, each class loses what it says of being there; its weight is 1, whatever the classes' are."""
+    first, second = EACH["one_vs_rest"]
+    none = log(4) + log(2)
+    logits, labels = torch.cat([LOGITS, LOGITS[:1]]), torch.tensor([0, 1, NONE])
+    for weights, expected in (((1.0, 1.0), (first + second + none) / 3), ((1.0, 3.0), (first + 3 * second + none) / 5)):
+        loss_of = make_loss("one_vs_rest", torch.tensor(weights), tumour_free=False)
+        assert float(loss_of(logits, labels)) == pytest.approx(expected)
+        assert float(loss_of(logits[2:], labels[2:])) == pytest.approx(none)
+        loss_of = make_loss("cross_entropy", torch.tensor(weights), tumour_free=True)
+        assert float(loss_of(logits, labels)) == pytest.approx(float(loss_of(LOGITS, LABELS)))
 
 
 def test_one_against_the_rest_asks_each_class_alone() -> None:

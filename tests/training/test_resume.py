@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import small_settings, train_in_process, weights_sha256, write_store
+from small_training import KillAt, small_settings, train_in_process, weights_sha256, write_store
 
 from glioscope.data import SliceStore
 from glioscope.errors import ConfigError, IntegrityError
@@ -81,6 +81,25 @@ def test_killed_again_and_again_it_ends_in_the_same_bits(processes, store_path, 
             histories.append([[row[name] for name in columns] for row in csv.DictReader(stream)])
     assert histories[0] == histories[1]
     assert (out / "steps.csv").read_text() == (uninterrupted / "steps.csv").read_text()
+
+
+@pytest.mark.parametrize("ema", [0.95, 0])
+def test_killed_while_evidence_is_hidden_it_ends_in_the_same_bits(processes, store_path, tmp_path, ema):
+    """What is hidden hangs on the weights that mark, on the epoch and on chance: all three have to come back."""
+    changes = {"epochs": 3, "batch_size": 6, "accumulate": 2, "ema": ema, "hide": 0.1}  # from the third epoch on
+
+    def run(out, **options):
+        process = processes.Process(target=train_in_process, args=(store_path, out, changes, options))
+        process.start()
+        process.join()
+        return process.exitcode
+
+    assert run(tmp_path / "whole") == 0
+    options = {"resume": True, "checkpoint_every_updates": 1}
+    assert run(tmp_path / "model", on_checkpoint=KillAt(8), **options) == -signal.SIGKILL  # 3 updates an epoch
+    assert run(tmp_path / "model", **options) == 0
+    assert weights_sha256(tmp_path / "model") == weights_sha256(tmp_path / "whole")
+    assert (tmp_path / "model" / "steps.csv").read_text() == (tmp_path / "whole" / "steps.csv").read_text()
 
 
 @pytest.fixture(scope="module")

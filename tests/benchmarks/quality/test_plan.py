@@ -10,7 +10,7 @@ PAIRS = [(data, entry) for data in SETS.values() for entry in ENTRIES.values() i
 @pytest.mark.parametrize(("data", "entry"), PAIRS, ids=lambda one: one.name)
 def test_every_entry_has_settings_and_differs_from_ours(data, entry):
     settings = settings_of(data, entry)
-    assert settings.precision == "fp32"
+    assert settings.precision == "auto"
     assert entry.name == "glioscope" or choices_of(data, entry) != choices_of(data, ENTRIES["glioscope"])
 
 
