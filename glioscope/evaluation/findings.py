@@ -23,7 +23,7 @@ def summary(metrics: Metrics) -> list[Finding]:
     """The main sentences, in the order in which a reader asks."""
     unseen = {
         "test": "patients it has never seen",
-        "val": "validation patients, which were used to choose the weights",
+        "val": "validation patients, on whose labels weights, levels or temperature were chosen",
         "train": "patients it was trained on",
         "all": "patients, among them those it was trained on",
     }[metrics["split"]]

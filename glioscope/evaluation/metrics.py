@@ -102,7 +102,7 @@ def _notes(tested: View, fitted: Fitted, store: SliceStore, split: str) -> list[
     notes = []
     if tested.region != "all":
         notes.append(
-            "The network counts evidence inside the tissue only, so background_share is 0 by construction; "
+            "The network counts evidence inside the tissue, or a part of it, so background_share is 0 by construction; "
             "background_share_raw says how much of the unrestricted heatmap lies outside."
         )
     fitted_here = str(fitted.description.threshold.fitted_on).startswith(f"validation of {store.digest[:12]}")

@@ -47,11 +47,11 @@ class Sample:
 def score_sample(sample: Sample, offsets: tuple[float, ...], *, distance: bool) -> dict[str, float]:
     """The numbers of one slice, NaN where not defined.
 
-    ``mask_pixels`` at the first of ``offsets``, and ``mask_share``, their number over the tissue's;
-    ``background_share``, and ``background_share_raw`` wherever evidence counts; ``truth_pixels``. On slices whose
-    ground truth is not empty also ``dice_<i>`` for each of ``offsets``, ``pointing``, what marking all tissue and
-    pointing blindly into it would score (``all_tissue_dice``, ``all_tissue_pointing``) and, with ``distance``, ``hd95``
-    at the first offset.
+    ``mask_pixels`` at the first of ``offsets``, and ``mask_share``, their number over the tissue's (the slice's where
+    there is no tissue); ``background_share``, and ``background_share_raw`` wherever evidence counts; ``truth_pixels``.
+    On slices whose ground truth is not empty also ``dice_<i>`` for each of ``offsets``, ``pointing``, what marking all
+    tissue and pointing blindly into it would score (``all_tissue_dice``, ``all_tissue_pointing``) and, with
+    ``distance``, ``hd95`` at the first offset.
     """
     names = ("truth_pixels", "hd95", "pointing", "all_tissue_dice", "all_tissue_pointing")
     row = dict.fromkeys((*names, *(f"dice_{i}" for i in range(len(offsets)))), NAN)
@@ -74,7 +74,7 @@ def score_sample(sample: Sample, offsets: tuple[float, ...], *, distance: bool) 
 
 def _sizes(mask: Mask, tissue: Mask) -> dict[str, float]:
     pixels = float(mask.sum())
-    return {"mask_pixels": pixels, "mask_share": pixels / max(1.0, float(tissue.sum()))}
+    return {"mask_pixels": pixels, "mask_share": pixels / (float(tissue.sum()) or tissue.size)}
 
 
 def masks_of(sample: Sample, offsets: tuple[float, ...]) -> list[Mask]:

@@ -239,6 +239,7 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, kept in one place to be read
             write_model(out, run, store=store, settings=settings, this_run=this_run, name=name)
             checkpoints.remove()
         world.wait()
+        del parallel  # before its process group, or gloo's thread and this one may wait for each other
     return out
 
 

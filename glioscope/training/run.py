@@ -46,7 +46,7 @@ class Run:
         """Keep a copy of the validated weights, under "best" only if they are; returns whether they are.
 
         Best is the lowest validation loss yet in a ``row`` of the history; equal is not lower. ``level`` (K,) is added
-        to the head's bias in the copy.
+        to the head's bias in the copy; the scores of ``row`` are those before it.
         """
         is_best = row["val_loss"] < self.lowest
         self.stale = 0 if is_best else self.stale + 1
