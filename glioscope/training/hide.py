@@ -56,7 +56,8 @@ def hide(
     teacher:
         The network that marks; its weights stay as they are.
     region, share:
-        Marked are the highest ``share`` of the pixels that count, and a margin around them.
+        Marked are the highest ``share`` of the pixels that count (of the tissue's where all do), and a margin around
+        them.
     healthy:
         The tumour-free class, which is what a slice without evidence shows; None: it shows none of the classes.
 
@@ -74,14 +75,15 @@ def hide(
         any_tumour = (healthy + 1 + (draws[:, 0] * (classes - 1)).long()) % classes
         asked = torch.where(labels == healthy, any_tumour, labels)
     evidence = heatmap[torch.arange(count, device=labels.device), asked]
-    mine = _marked(evidence, counted_pixels(tissue, region), share)
+    mine = _marked(evidence, counted_pixels(tissue, "tissue" if region == "all" else region), share)
     own, keep = draws[:, 1] < 0.5, draws[:, 2] < 0.5
     marked = torch.where(own[:, None, None], mine, mine.roll(1, 0) & ~mine)
     hidden = torch.where(keep[:, None, None], ~marked, marked) & tissue
     inside = tissue[:, None].to(images.dtype)
     mean = (images * inside).sum((2, 3), keepdim=True) / inside.sum((2, 3), keepdim=True).clamp(min=1)
     nothing = torch.full_like(labels, NONE if healthy is None else healthy)
-    return torch.where(hidden[:, None], mean, images), torch.where(own == keep, labels, nothing)
+    as_before = (own == keep) | ~hidden.flatten(1).any(1)
+    return torch.where(hidden[:, None], mean, images), torch.where(as_before, labels, nothing)
 
 
 @torch.no_grad()

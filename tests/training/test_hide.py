@@ -116,7 +116,7 @@ def test_marked_is_the_share_around_the_highest_pixel_and_a_margin(share: float)
     assert all(wanted < area < pi * (radius + 2 * sqrt(2)) ** 2 for area in areas)
 
 
-@pytest.mark.parametrize(("region", "marked"), [("tissue", (5, 20)), ("inner", (25, 20))])
+@pytest.mark.parametrize(("region", "marked"), [("all", (5, 20)), ("tissue", (5, 20)), ("inner", (25, 20))])
 def test_evidence_that_does_not_count_is_not_marked(region: str, marked: tuple[int, int]) -> None:
     images, tissue = noise(1)
     draw_spot(images, 0, 1, (5, 20), 9)
@@ -182,8 +182,9 @@ def test_a_slice_without_tissue_stays_as_it_is() -> None:
     draw_spot(images, 1, 1, (20, 20))
     tissue[0] = False
     for seed in range(10):
-        copies, _ = changed(images, tissue, torch.tensor([1, 1]), seed)
+        copies, shown = changed(images, tissue, torch.tensor([1, 1]), seed)
         assert torch.equal(copies[0], images[0])
+        assert shown[0] == 1
         assert torch.isfinite(copies).all()
 
 
