@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from glioscope.cli import main
+from glioscope.precision import has_bf16
 
 
 def run(*arguments: object) -> None:
@@ -67,6 +68,6 @@ def test_the_heatmap_is_the_imported_networks(prediction: tuple[Path, Path]) -> 
     label = ("Healthy", "LGG", "HGG").index(answer["label"])
     heatmap = nib.load(folder / "out" / "heatmap.nii.gz").get_fdata()[..., 80]
     expected = out.heatmap[0, label].numpy()
-    assert np.abs(heatmap - expected).max() < 2e-3 * np.ptp(expected), (
-        "float16 storage of the input is all that differs"
-    )
+    # Beside the input's storage in float16, `predict` computes in bf16 where the processor has it in hardware.
+    share = 1e-2 if has_bf16(torch.device("cpu")) else 2e-3
+    assert np.abs(heatmap - expected).max() < share * np.ptp(expected)
