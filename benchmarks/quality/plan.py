@@ -86,7 +86,7 @@ SETS = {
             size=64,
             # Skull present; planes and sides that tell the class; no tumour-free class to learn from.
             train={"pool_region": "inner", "views": 1, "rotation": 30.0, "epochs": 20},
-            resnet18={"epochs": 12},
+            resnet18={"epochs": 8},
             paper=_PAPER,
             networks={"gp_unet": {"width": 24}},
         ),
