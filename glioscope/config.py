@@ -108,6 +108,9 @@ class TrainParams(Settings):
     flip: bool | None = Field(None, description="Random flips along both axes")
     scale: float | None = Field(None, ge=0, lt=1, description="Random zoom, ± this share")
     intensity: float | None = Field(None, ge=0, lt=1, description="Random gain and gamma per channel, ± this share")
+    lose_contrasts: float | None = Field(
+        None, ge=0, le=1, description="Share of slices in which copies of one contrast replace others in training"
+    )
     dropout: float | None = Field(None, ge=0, lt=1, description="Share of channels dropped in training")
     hide: float | None = Field(
         None,

@@ -27,6 +27,7 @@ _PAPER: dict[str, Any] = {
     "flip": True,
     "scale": 0.0,
     "intensity": 0.0,
+    "lose_contrasts": 0.0,
     "hide": 0.0,
     "views": 1,
     "norm": "none",
@@ -116,6 +117,7 @@ class TrainSettings(Settings):
     flip: bool
     scale: float
     intensity: float
+    lose_contrasts: float
     hide: float
     views: int
 

@@ -136,6 +136,15 @@ ENTRIES = {
         Entry(name="resnet18", about="ResNet-18, trained the same way, with its best CAM", method="resnet18"),
         Entry(name="without-guide", about="heatmap not filtered", reuses="glioscope", options={"guide": 0.0}),
         Entry(name="without-mirror", about="no mirror images", reuses="glioscope", options={"mirror": False}),
+        *(
+            Entry(
+                name=f"lose-contrasts-{share}",
+                about=f"{share:.0%} of the slices lose contrasts in training",
+                train={"lose_contrasts": share},
+                sets=("tcga-lgg",),  # the others have one contrast
+            )
+            for share in (0.25, 0.5)
+        ),
         *_ABLATIONS,
         Entry(name="glioscope-gp_shuffle_unet", about="GP-ShuffleUNet, our recipe", architecture="gp_shuffle_unet"),
         Entry(name="glioscope-gp_recon_resnet", about="GP-ReconResNet, our recipe", architecture="gp_recon_resnet"),

@@ -58,6 +58,7 @@ def settings(
     train_flip: str,
     train_scale: str,
     train_intensity: str,
+    train_lose_contrasts: str,
     train_dropout: str,
     train_hide: str,
     train_views: str,

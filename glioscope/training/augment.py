@@ -21,12 +21,14 @@ class Augmentation(Protocol):
     def scale(self) -> float: ...
     @property
     def intensity(self) -> float: ...
+    @property
+    def lose_contrasts(self) -> float: ...
 
 
 def augment(
     images: Tensor, tissue: Tensor | None, *, generator: torch.Generator, settings: Augmentation
 ) -> tuple[Tensor, Tensor | None]:
-    """Rotate, zoom and flip each slice, then change gain and gamma of each of its channels.
+    """Let some slices lose contrasts, rotate, zoom and flip each, then change gain and gamma of each of its channels.
 
     Parameters
     ----------
@@ -38,14 +40,17 @@ def augment(
         Source of every random number; may live on another device than ``images``. Equal states give equal results.
     settings:
         ``rotation`` in ± degrees; ``scale``: zoom by 1 ± this; ``flip``: each axis with probability 1/2;
-        ``intensity``: gain and gamma by 1 ± this. Zero (or False) leaves that part out.
+        ``intensity``: gain and gamma by 1 ± this; ``lose_contrasts``: share of slices that lose some
+        (:func:`lose_contrasts`). Zero (or False) leaves that part out.
 
     Returns
     -------
     (images, tissue) of the shapes given; zero stays zero under gain and gamma.
     """
+    if settings.lose_contrasts:
+        images = lose_contrasts(images, share=settings.lose_contrasts, generator=generator)
     count, channels = images.shape[:2]
-    # Every number is always drawn, so that switching one part off does not change the others.
+    # Every number is always drawn, so that switching one of these off does not change the others.
     draws = torch.rand(count, 4 + 2 * channels, generator=generator, device=generator.device).to(images.device)
     signed = 2 * draws - 1
     if settings.rotation or settings.scale or settings.flip:
@@ -57,6 +62,30 @@ def augment(
         gain, gamma = (1 + settings.intensity * signed[:, 4:]).view(count, 2, channels, 1, 1).unbind(1)
         images = images.sign() * images.abs() ** gamma * gain
     return images, tissue
+
+
+def lose_contrasts(images: Tensor, *, share: float, generator: torch.Generator) -> Tensor:
+    """Replace, in about a ``share`` of the slices, some contrasts by a copy of one that stays.
+
+    Collections hold such slices where a contrast was not acquired. How many stay (1 to C - 1) and which is drawn for
+    each slice. Training with contrasts left out at random goes back to HeMIS (Havaei et al., MICCAI 2016).
+
+    Parameters
+    ----------
+    images:
+        (B, C, H, W); with C = 1 there is nothing to lose.
+    """
+    count, channels = images.shape[:2]
+    if channels == 1:
+        return images
+    draws = torch.rand(count, channels + 2, generator=generator, device=generator.device).to(images.device)
+    order = draws[:, :channels].argsort(1)  # the first ``staying`` of it stay
+    staying = 1 + (draws[:, channels] * (channels - 1)).long().clamp(max=channels - 2)
+    staying = staying.where(draws[:, -1] < share, channels)
+    place = order.argsort(1)  # of each contrast in ``order``
+    taken = torch.arange(channels, device=images.device).expand(count, channels)
+    taken = taken.where(place < staying[:, None], order[:, :1])
+    return images.gather(1, taken[:, :, None, None].expand_as(images))
 
 
 def _warp(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from small_training import small_settings
 
 from glioscope.training import augment
+from glioscope.training.augment import lose_contrasts
 
-OFF = {"rotation": 0.0, "scale": 0.0, "flip": False, "intensity": 0.0}
+OFF = {"rotation": 0.0, "scale": 0.0, "flip": False, "intensity": 0.0, "lose_contrasts": 0.0}
 
 
 def _augment(images, tissue=None, *, seed=0, **changes):
@@ -87,3 +89,40 @@ def test_what_turns_into_view_is_background():
     changed, _ = _augment(torch.ones(8, 1, 32, 32), rotation=45.0)
     assert (changed[:, :, 0, 0] < 0.99).any()
     assert changed.min() >= 0
+
+
+def _lose(images, *, share, seed=0):
+    return lose_contrasts(images, share=share, generator=torch.Generator().manual_seed(seed))
+
+
+def test_about_that_share_of_the_slices_loses_contrasts_and_the_others_stay_as_they_are():
+    images = torch.rand(2000, 4, 2, 2)
+    changed = (_lose(images, share=0.25) != images).flatten(1).any(1)
+    assert 0.2 < changed.float().mean() < 0.3
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_what_is_lost_is_a_copy_of_one_that_stays_in_its_place(channels):
+    images = torch.arange(channels).float().view(1, channels, 1, 1).expand(2000, channels, 2, 2)
+    found = _lose(images, share=1.0)[:, :, 0, 0].long()
+    kept_numbers = set()
+    for slice_ in found.tolist():
+        kept = [number for number, shown in enumerate(slice_) if shown == number]
+        copied = {shown for number, shown in enumerate(slice_) if shown != number}
+        assert len(copied) == 1  # one contrast stands in for all that are lost
+        assert copied <= set(kept)
+        kept_numbers.add(len(kept))
+    assert kept_numbers == set(range(1, channels))
+    shown = torch.bincount(found.flatten(), minlength=channels) / found.numel()
+    assert (shown - 1 / channels).abs().max() < 0.03  # none is preferred
+
+
+def test_one_contrast_cannot_be_lost():
+    images = torch.rand(8, 1, 4, 4)
+    assert torch.equal(_lose(images, share=1.0), images)
+
+
+def test_augment_loses_contrasts_where_asked():
+    images = torch.rand(4, 2, 16, 16)
+    changed, _ = _augment(images, lose_contrasts=1.0)
+    assert torch.equal(changed[:, 0], changed[:, 1])
