@@ -43,7 +43,7 @@ _PAPER: dict[str, Any] = {
 # Ours: evidence only where there is tissue, pixel-wise normalisation, a heatmap that follows the slice's edges, a short
 # schedule that a laptop finishes; docs/decisions/0026-glioscope-recipe.md says what each ingredient brings.
 _GLIOSCOPE: dict[str, Any] = _PAPER | {
-    "epochs": 8,
+    "epochs": 12,
     "batch_size": 16,
     "accumulate": 1,
     "optimizer": "adamw",

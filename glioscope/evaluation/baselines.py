@@ -11,7 +11,8 @@ from torch.nn import functional
 from glioscope.models.gp_recon_resnet import GPReconResNet
 from glioscope.models.gp_shuffle_unet import GPShuffleUNet
 from glioscope.models.gp_unet import GPUNet
-from glioscope.models.network import without_mirror
+from glioscope.models.network import mirrors, without_mirror
+from glioscope.models.turn import TURNS_OF_A_RECTANGLE, turned, turned_back
 
 
 class _Logits(nn.Module):
@@ -40,12 +41,24 @@ def bottleneck(network: nn.Module) -> nn.Module:
 
 
 def grad_cam(network: nn.Module, x: Tensor, tissue: Tensor, classes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Grad-CAM (Selvaraju et al. 2017) of ``classes`` (B,) on slices (B, C, H, W), by captum: (B, H, W), at least 0."""
+    """Grad-CAM (Selvaraju et al. 2017) of ``classes`` (B,) on slices (B, C, H, W), by captum: (B, H, W), at least 0.
+
+    Of a network that decides from four mirror images it is the mean of theirs, so that the baseline sees as much.
+    """
     from captum.attr import LayerGradCam  # noqa: PLC0415  (slow to import)
 
     target = torch.from_numpy(np.ascontiguousarray(classes)).to(x.device)
     method = LayerGradCam(_Logits(network), bottleneck(network))
+    views = (0, *TURNS_OF_A_RECTANGLE) if mirrors(network) else (0,)
+    total = torch.zeros(len(x), *x.shape[-2:], device=x.device)
     with without_mirror(network):
-        coarse = method.attribute(x, target=target, additional_forward_args=(tissue,), relu_attributions=True)
-    fine = functional.interpolate(coarse.detach(), size=x.shape[-2:], mode="bilinear", align_corners=False)
-    return np.asarray(fine[:, 0].float().cpu().numpy(), np.float32)
+        for turn in views:
+            coarse = method.attribute(
+                turned(x, turn),
+                target=target,
+                additional_forward_args=(turned(tissue, turn),),
+                relu_attributions=True,
+            )
+            fine = functional.interpolate(coarse.detach(), size=x.shape[-2:], mode="bilinear", align_corners=False)
+            total += turned_back(fine[:, 0].float(), turn)
+    return np.asarray((total / len(views)).cpu().numpy(), np.float32)

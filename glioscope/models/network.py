@@ -83,10 +83,15 @@ class HeatmapNetwork(nn.Module, ABC):
         return features / (1 + len(TURNS_OF_A_RECTANGLE))
 
 
+def mirrors(network: nn.Module) -> bool:
+    """Whether ``network`` decides from four mirror images outside training."""
+    return isinstance(network, HeatmapNetwork) and network.mirror
+
+
 @contextlib.contextmanager
 def without_mirror(network: nn.Module) -> Iterator[None]:
     """``network`` deciding from the slice alone: for methods that look into one pass of it."""
-    mirrored = isinstance(network, HeatmapNetwork) and network.mirror
+    mirrored = mirrors(network)
     try:
         if isinstance(network, HeatmapNetwork):
             network.mirror = False

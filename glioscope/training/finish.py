@@ -10,6 +10,7 @@ import torch
 from glioscope.lineage import lineage
 from glioscope.model_directory import ModelDescription, save_model
 from glioscope.recipes import TrainSettings
+from glioscope.training.loss import choose_loss
 from glioscope.training.reference import reference_statistics
 from glioscope.training.run import Run
 
@@ -38,6 +39,7 @@ def write_model(
             "threads": torch.get_num_threads(),
             "epochs": run.epoch,
             "kept_epoch": kept["epoch"],
+            "chosen_loss": choose_loss(settings.loss, tumour_free=store.healthy is not None),
             "validation_loss": kept["val_loss"],
             "validation_f1_macro": kept["val_f1_macro"],
             "train_slices": len(store.labels("train")),

@@ -14,15 +14,22 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 NONE = -100  # a label: none of the classes
 
 
+def choose_loss(kind: Loss, *, tumour_free: bool) -> Loss:
+    """What "auto" stands for: one_vs_rest unless there is a ``tumour_free`` class."""
+    if kind != "auto":
+        return kind
+    return "cross_entropy" if tumour_free else "one_vs_rest"
+
+
 def make_loss(kind: Loss, weights: Tensor, *, tumour_free: bool) -> LossFunction:
     """The loss of logits (B, K) and labels (B,) int64, as a scalar; slices count by their class's weight in (K,).
 
     "cross_entropy" (paper) compares the classes with one another. "one_vs_rest" asks of each class alone whether it is
     there: without a tumour-free class a softmax lets one class be whatever the others are not, and such a class needs
-    no evidence of its own. "auto": one_vs_rest unless there is a ``tumour_free`` class. A label may be :data:`NONE`;
+    no evidence of its own. "auto": see :func:`choose_loss`. A label may be :data:`NONE`;
     cross-entropy leaves such slices out, as it knows no such answer.
     """
-    if kind == "cross_entropy" or (kind == "auto" and tumour_free):
+    if choose_loss(kind, tumour_free=tumour_free) == "cross_entropy":
         return lambda logits, labels: functional.cross_entropy(
             logits, labels, weight=weights.to(logits.device), ignore_index=NONE
         )

@@ -33,16 +33,23 @@ def test_it_is_the_rectified_sum_of_features_weighted_by_their_mean_gradients(na
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_of_a_network_that_mirrors_it_explains_one_pass(name: str):
-    """The bottleneck is passed four times there, and Grad-CAM is defined for one."""
-    found = []
+def test_of_a_network_that_mirrors_it_is_the_mean_over_the_mirror_images(name: str):
+    x, tissue = torch.rand(3, 2, 32, 48), torch.rand(3, 32, 48) > 0.2
+    classes = np.array([0, 2, 1])
+    nets = []
     for mirror in (False, True):
         torch.manual_seed(0)
-        net = create_model(name, in_channels=2, num_classes=3, width=4, depth=2, pooling="lse", mirror=mirror).eval()
-        x, tissue = torch.rand(3, 2, 32, 32), torch.ones(3, 32, 32, dtype=torch.bool)
-        found.append(grad_cam(net, x, tissue, np.array([0, 2, 1])))
-        assert net.mirror == mirror
-    assert np.array_equal(*found)
+        options = {"width": 4, "depth": 2, "pooling": "lse", "pool_region": "tissue", "mirror": mirror}
+        nets.append(create_model(name, in_channels=2, num_classes=3, **options).eval())
+    plain, mirrored = nets
+    expected = np.zeros((3, 32, 48), np.float32)
+    for axes in ((), (1,), (2,), (1, 2)):
+        flipped = grad_cam(plain, x.flip([axis + 1 for axis in axes]), tissue.flip(axes), classes)
+        expected += np.flip(flipped, axes) / 4
+    found = grad_cam(mirrored, x, tissue, classes)
+    assert mirrored.mirror
+    np.testing.assert_allclose(found, expected, atol=1e-5 * found.max())
+    assert not np.allclose(found, grad_cam(plain, x, tissue, classes), atol=0.01 * found.max())
 
 
 def test_an_unknown_network_is_named():

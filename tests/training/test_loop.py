@@ -107,6 +107,7 @@ def test_auto_is_one_against_the_rest_where_no_class_is_tumour_free(store, tmp_p
         out = tmp_path / chosen
         digests = {kind: weights_sha256(_train(data, out / kind, epochs=1, loss=kind)) for kind in kinds}
         assert digests["auto"] == digests[chosen]
+        assert load_model(out / "auto")[1].training["chosen_loss"] == chosen
         assert len(set(digests.values())) == 2
 
 
