@@ -1,4 +1,4 @@
-"""Scores of pooled tables: with intervals, by class, by fold, by CAM, and as differences on the same patients."""
+"""Scores of pooled tables: with intervals, by group, by fold, by CAM, and as differences on the same patients."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.quality.groups import groups_of
 from benchmarks.quality.pooled import Pooled, pool, read_slices
 from benchmarks.quality.runs import Run
 from glioscope.errors import InputError
@@ -57,7 +58,7 @@ def measure_entry(pooled: Pooled, *, resamples: int, seed: int) -> Scores:
         "evaluate_seconds_per_fold": _mean([record.get("evaluate_seconds") for record in records]),
         "revisions": sorted({name for record in records for name in record.get("revisions", [])}),
         "scores": {name: score.as_dict() for name, score in every.items()},
-        "by_class": _by_class(table, resamples=resamples, seed=seed),
+        "by_group": _by_group(table, resamples=resamples, seed=seed),
         "by_fold": {fold: {name: value(one, name) for name in _SPREAD} for fold, one in sorted(pooled.folds.items())},
     }
 
@@ -104,17 +105,11 @@ def differences(ours: Pooled, theirs: Pooled, *, names: Sequence[str], resamples
     return {"folds": folds, "n_patients": first.patient_numbers()[1], "scores": found}
 
 
-def _by_class(table: SliceTable, *, resamples: int, seed: int) -> Scores:
-    """Place by true tumour class, where there are several."""
-    tumours = [name for name in table.classes if name != table.healthy]
-    if len(tumours) < 2:
-        return {}
+def _by_group(table: SliceTable, *, resamples: int, seed: int) -> Scores:
     result = {}
-    for name in tumours:
-        rows = np.flatnonzero(table.labels == table.classes.index(name))
-        if len(rows):
-            of_class = scores(table.take(rows), resamples=resamples, seed=seed, names=PLACE)
-            result[name] = {metric: score.as_dict() for metric, score in of_class.items()} | {"n_slices": len(rows)}
+    for name, rows in groups_of(table).items():
+        found = scores(table.take(rows), resamples=resamples, seed=seed, names=PLACE)
+        result[name] = {metric: score.as_dict() for metric, score in found.items()} | {"n_slices": len(rows)}
     return result
 
 

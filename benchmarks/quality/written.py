@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.quality.markdown import number_text, score_text, table_text
 from benchmarks.quality.measured import PAIRED, PLACE, SCORES
 
 _SHORT = 9  # characters of a revision
@@ -28,12 +29,12 @@ def write_tables(results: dict[str, Any]) -> str:
         parts.append(f"## {data}")
         for title, prefixes in _GROUPS:
             names = [name for name in SCORES if name.startswith(prefixes)]
-            rows = [[entry, *(_score(one["scores"][name]) for name in names)] for entry, one in entries.items()]
-            parts += [f"### {title}", _table(["entry", *(SCORES[name] for name in names)], rows)]
-        parts += _by_class(entries)
+            rows = [[entry, *(score_text(one["scores"][name]) for name in names)] for entry, one in entries.items()]
+            parts += [f"### {title}", table_text(["entry", *(SCORES[name] for name in names)], rows)]
+        parts += _by_group(entries)
         if "cams" in found:
-            rows = [[cam, *map(_score, one.values())] for cam, one in found["cams"].items()]
-            parts += ["### Every CAM of resnet18", _table(["CAM", "median Dice", "untuned", "pointing game"], rows)]
+            rows = [[cam, *map(score_text, one.values())] for cam, one in found["cams"].items()]
+            parts += ["### Every CAM of resnet18", table_text(["CAM", "median Dice", "untuned", "pointing game"], rows)]
         parts += ["### By fold", _by_fold(entries), "### Runs", _runs(entries)]
     return "\n\n".join(parts) + "\n"
 
@@ -55,31 +56,31 @@ def write_ablation(results: dict[str, Any]) -> str:
         ]
         if rows:
             header = ["entry", "what it is", *(SCORES[name] for name in PAIRED), "patients"]
-            parts += ["### Entry minus glioscope", _table(header, rows)]
+            parts += ["### Entry minus glioscope", table_text(header, rows)]
         if one := found.get("ours_minus_baseline"):
             header = [*(SCORES[name] for name in PAIRED), "patients"]
-            parts += ["### glioscope minus resnet18 with its best CAM", _table(header, [_differences(one, PAIRED)])]
+            parts += ["### glioscope minus resnet18 with its best CAM", table_text(header, [_differences(one, PAIRED)])]
     return "\n\n".join(parts) + "\n"
 
 
-def _by_class(entries: dict[str, Any]) -> list[str]:
+def _by_group(entries: dict[str, Any]) -> list[str]:
     rows = [
-        [entry, name, *(_score(of_class[metric]) for metric in PLACE), str(of_class["n_slices"])]
+        [entry, name, *(score_text(group[metric]) for metric in PLACE), str(group["n_slices"])]
         for entry, one in entries.items()
-        for name, of_class in one["by_class"].items()
+        for name, group in one["by_group"].items()
     ]
-    header = ["entry", "class", *(SCORES[metric] for metric in PLACE), "slices"]
-    return ["### Place by class", _table(header, rows)] if rows else []
+    header = ["entry", "tumour slices", *(SCORES[metric] for metric in PLACE), "number"]
+    return ["### Place by group", table_text(header, rows)] if rows else []
 
 
 def _by_fold(entries: dict[str, Any]) -> str:
     folds = sorted({fold for one in entries.values() for fold in one["by_fold"]})
     metrics = list(next(iter(next(iter(entries.values()))["by_fold"].values())))
     rows = [
-        [entry, *(_number(one["by_fold"].get(fold, {}).get(metric)) for metric in metrics for fold in folds)]
+        [entry, *(number_text(one["by_fold"].get(fold, {}).get(metric)) for metric in metrics for fold in folds)]
         for entry, one in entries.items()
     ]
-    return _table(["entry", *(f"{SCORES[metric]}, fold {fold}" for metric in metrics for fold in folds)], rows)
+    return table_text(["entry", *(f"{SCORES[metric]}, fold {fold}" for metric in metrics for fold in folds)], rows)
 
 
 def _runs(entries: dict[str, Any]) -> str:
@@ -100,7 +101,7 @@ def _runs(entries: dict[str, Any]) -> str:
         "Seconds are per fold, on one thread, and the last part only of a training that was stopped and went on. "
         "A + after a commit: files differed from it."
     )
-    return f"{_table(header, rows)}\n\n{note}"
+    return f"{table_text(header, rows)}\n\n{note}"
 
 
 _SECONDS = ("train_seconds_per_fold", "evaluate_seconds_per_fold")
@@ -120,19 +121,3 @@ def _difference(score: dict[str, float | None]) -> str:
         return "–"
     text = f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
     return f"**{text}**" if low > 0 or high < 0 else text
-
-
-def _score(score: dict[str, float | None]) -> str:
-    value, low, high = score["value"], score["ci_low"], score["ci_high"]
-    if value is None:
-        return "–"
-    return _number(value) if low is None or high is None else f"{value:.3f} ({low:.3f}–{high:.3f})"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

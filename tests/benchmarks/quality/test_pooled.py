@@ -42,11 +42,11 @@ def test_folds_of_other_classes_are_refused():
         pool([fold(0), replace(fold(1), classes=("Healthy", "HGG", "LGG"))])
 
 
-def test_an_entry_has_every_score_by_class_and_by_fold():
+def test_an_entry_has_every_score_by_group_and_by_fold():
     found = measure_entry(entry("glioscope", [0, 2]), resamples=20, seed=0)
     assert set(found["scores"]) == set(SCORES)
     assert found["scores"]["explanation.deletion_auc"]["value"] is None
-    assert set(found["by_class"]) == {"LGG", "HGG"}
+    assert set(found["by_group"]) == {"LGG", "HGG", "called a tumour"}
     assert set(found["by_fold"]) == {0, 2}
     assert (found["n_patients"], found["train_seconds_per_fold"]) == (12, 10.0)
 
