@@ -94,7 +94,10 @@ SETS = {
             paper=_PAPER,
             networks=_FIGSHARE_NETWORKS,
         ),
-        DataSet(name="figshare-96", size=96, train=_FIGSHARE, networks=_FIGSHARE_NETWORKS, entries=FIRST),
+        *(
+            DataSet(name=f"figshare-{size}", size=size, train=_FIGSHARE, networks=_FIGSHARE_NETWORKS, entries=FIRST)
+            for size in (96, 128)
+        ),
         # Any manifest in a minute or two, to see that all works; its numbers mean nothing.
         DataSet(
             name="trial",
