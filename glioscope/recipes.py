@@ -59,7 +59,7 @@ _GLIOSCOPE: dict[str, Any] = _PAPER | {
     "rotation": 180.0,
     "scale": 0.1,
     "intensity": 0.1,
-    "lose_contrasts": 0.25,
+    "lose_contrasts": 0.0,
     "hide": 0.1,
     "views": 2,
     "norm": "batch",
