@@ -109,9 +109,9 @@ SETS = {
 _ABLATIONS = (
     Entry(name="without-two-views", about="one view of a slice in training", train={"views": 1}),
     Entry(
-        name="without-lost-contrasts",
-        about="every slice with all its contrasts in training",
-        train={"lose_contrasts": 0.0},
+        name="with-lost-contrasts",
+        about="in a quarter of the training slices copies of one contrast replace others",
+        train={"lose_contrasts": 0.25},
         sets=("tcga-lgg", "trial"),  # the others have one contrast
     ),
     Entry(name="without-hide", about="nothing hidden in training", train={"hide": 0.0}),
