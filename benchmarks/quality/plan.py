@@ -86,7 +86,7 @@ OURS, BASELINE = FIRST
 SETS = {
     data.name: data
     for data in (
-        DataSet(name="tcga-lgg", size=64, train={"epochs": 12}, paper=_PAPER),
+        DataSet(name="tcga-lgg", size=64, paper=_PAPER),
         DataSet(
             name="figshare",
             size=64,
