@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.ending import one_line_errors
 from benchmarks.quality.markdown import score_text, table_text
+from benchmarks.quality.measured import PAIRED, SCORES
 from benchmarks.quality.pooled import Pooled, read_study
 from benchmarks.quality.runs import Run
 from glioscope import atomic
@@ -23,12 +24,6 @@ from glioscope.evaluation.scores import scores
 from glioscope.evaluation.table import SliceTable
 
 _SAME = 0.01  # of the slice's mean: two channels that differ by less are one contrast
-_SCORES = {
-    "classification.f1_macro": "macro-F1",
-    "classification.auroc_macro": "AUROC",
-    "segmentation.dice_median": "median Dice",
-    "explanation.pointing_game": "pointing game",
-}
 
 
 def main(
@@ -77,10 +72,10 @@ def written(data: str, entries: list[Pooled], contrasts: dict[str, int], *, resa
         table = one.table
         for number in sorted({contrasts[patient] for patient in table.patients}, reverse=True):
             group = table.take(np.array([i for i, p in enumerate(table.patients) if contrasts[p] == number], np.int64))
-            found = scores(group, resamples=resamples, seed=seed, names=_SCORES)
+            found = scores(group, resamples=resamples, seed=seed, names=PAIRED)
             cells = [score_text(score.as_dict()) for score in found.values()]
             rows.append([one.entry, str(number), *cells, _found(group), str(group.patient_numbers()[1])])
-    header = ["entry", "different contrasts", *_SCORES.values(), "tumour slices called so", "patients"]
+    header = ["entry", "different contrasts", *(SCORES[name] for name in PAIRED), "tumour slices called so", "patients"]
     return (
         f"# Patients with and without all contrasts: {data}\n\n"
         "Made by `python -m benchmarks.quality.contrasts`. Where a contrast was not acquired the set holds a copy of "

@@ -33,7 +33,7 @@ def test_patients_contrasts_are_found_in_a_store(tmp_path):
         for number in range(3):
             name = f"{patient}-{number}.png"
             Image.fromarray(rng.integers(60, 255, (32, 32, 3), np.uint8)[..., list(copies)]).save(tmp_path / name)
-            rows += [[name, "tumour" if number else "no_tumour", patient, number, split] for split in ["test"]]
+            rows.append([name, "tumour" if number else "no_tumour", patient, number, "test"])
     for split in ("train", "val"):
         for label in ("tumour", "no_tumour"):
             name = f"{split}-{label}.png"
